@@ -1,0 +1,91 @@
+//! Values that are right by construction.
+//!
+//! Ground floor: reads no file, opens no library, knows nothing of YAML or of the command line.
+//! A value that exists has been checked; each type lists in its tests what it reads and refuses.
+
+mod finding;
+mod gpu;
+mod package;
+mod platform;
+mod version;
+
+pub use finding::{Code, Severity};
+pub use gpu::{CodeTarget, ComputeCapability, GpuKind, KernelModule, Suffix, gpu_key};
+pub use package::{Package, normalise_name};
+pub use platform::{Glibc, Platform, PythonTag, PythonVersion, WheelVariant};
+pub use version::{
+    CudaVersion, CudnnVersion, DriverSpec, DriverVersion, TorchRelease, TorchVersion,
+};
+
+/// A text that is no value of the wanted type. Names both sides: what was given, what is read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[error("`{given}` is not {what}: expected {expected}")]
+pub struct ParseError {
+    /// What the text should have been, with its article: `a driver version`.
+    pub what: &'static str,
+    /// The text itself, shortened when it is long.
+    pub given: String,
+    /// The forms that are read.
+    pub expected: &'static str,
+}
+
+impl ParseError {
+    pub(crate) fn new(what: &'static str, given: &str, expected: &'static str) -> Self {
+        let mut given: String = given.chars().take(60).collect();
+        if given.is_empty() {
+            given.push_str("(nothing)");
+        }
+        Self { what, given, expected }
+    }
+}
+
+/// Serde by way of `FromStr` and `Display`, so that a file can hold no value that a flag could not.
+macro_rules! serde_as_text {
+    ($($type:ty),+) => {$(
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.collect_str(self)
+            }
+        }
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )+};
+}
+pub(crate) use serde_as_text;
+
+/// Serde for values that stand in the embedded matrix: numbers there, text everywhere else.
+macro_rules! serde_compact {
+    ($type:ty, $tuple:ty, $into:expr, $from:expr) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                if s.is_human_readable() {
+                    return s.collect_str(self);
+                }
+                let into: fn(&$type) -> $tuple = $into;
+                into(self).serialize(s)
+            }
+        }
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                if d.is_human_readable() {
+                    let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
+                    return text.parse().map_err(serde::de::Error::custom);
+                }
+                let from: fn($tuple) -> $type = $from;
+                <$tuple>::deserialize(d).map(from)
+            }
+        }
+    };
+}
+pub(crate) use serde_compact;
+
+/// Decimal digits only: `u16::from_str` itself would take a leading plus.
+pub(crate) fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
+    (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
+        .then(|| text.parse().ok())
+        .flatten()
+}

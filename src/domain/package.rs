@@ -1,0 +1,139 @@
+//! A package as a requirement or a file name states it.
+
+use std::str::FromStr;
+
+use super::ParseError;
+
+/// A further package of an install line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    /// As given.
+    pub given: String,
+    /// Name, normalised (PEP 503).
+    pub name: String,
+    /// Versions asked for, local labels kept.
+    pub versions: pep440_rs::VersionSpecifiers,
+    /// The local label of an exact version, as written.
+    pub local: Option<String>,
+    /// Python tag of a wheel file that was named by its URL.
+    pub python: Option<String>,
+}
+
+impl Package {
+    /// The exact version, when one is pinned.
+    pub fn exact(&self) -> Option<&pep440_rs::Version> {
+        let mut all = self.versions.iter();
+        let first = all.next()?;
+        (all.next().is_none()
+            && matches!(
+                first.operator(),
+                pep440_rs::Operator::Equal | pep440_rs::Operator::ExactEqual
+            ))
+        .then(|| first.version())
+    }
+
+    /// Whether a published version (without its label) answers the request.
+    pub fn admits(&self, version: &pep440_rs::Version) -> bool {
+        let public = version.clone().without_local();
+        match self.exact() {
+            Some(exact) => exact.clone().without_local() == public,
+            None => self.versions.contains(&public),
+        }
+    }
+}
+
+impl FromStr for Package {
+    type Err = ParseError;
+
+    fn from_str(given: &str) -> Result<Self, Self::Err> {
+        let err = || {
+            ParseError::new(
+                "a requirement",
+                given,
+                "a form like `torchvision==0.21.0+cu118`, `flash-attn>=2` or a wheel's file name",
+            )
+        };
+        if let Some(file) = wheel_file(given) {
+            let mut parts = file.trim_end_matches(".whl").split('-');
+            let (Some(name), Some(version)) = (parts.next(), parts.next()) else {
+                return Err(err());
+            };
+            let rest: Vec<_> = parts.collect();
+            let version = version.replace("%2B", "+").replace("%2b", "+");
+            let specifiers = format!("=={version}").parse().map_err(|_| err())?;
+            return Ok(Self {
+                given: given.into(),
+                name: normalise_name(name),
+                versions: specifiers,
+                local: version.split_once('+').map(|(_, l)| l.to_owned()),
+                python: rest
+                    .len()
+                    .checked_sub(3)
+                    .and_then(|i| rest.get(i))
+                    .map(|t| (*t).to_owned()),
+            });
+        }
+        let requirement: pep508_rs::Requirement = given.trim().parse().map_err(|_| err())?;
+        let versions = match requirement.version_or_url {
+            Some(pep508_rs::VersionOrUrl::VersionSpecifier(versions)) => versions,
+            Some(pep508_rs::VersionOrUrl::Url(_)) => return Err(err()),
+            None => pep440_rs::VersionSpecifiers::default(),
+        };
+        // pep440 folds case; the label of a flash-attn file does not mind.
+        let local = given
+            .split_once('+')
+            .map(|(_, l)| l.split([',', ';', ' ']).next().unwrap_or_default().to_owned());
+        Ok(Self {
+            given: given.into(),
+            name: normalise_name(requirement.name.as_ref()),
+            versions,
+            local: local.filter(|l| !l.is_empty()),
+            python: None,
+        })
+    }
+}
+
+/// The file name in a wheel's URL, path or direct reference.
+fn wheel_file(given: &str) -> Option<&str> {
+    let last = given.split(['#', '?']).next()?.trim().rsplit(['/', '\\', ' ']).next()?;
+    // The file name of a wheel is lower case here: PEP 427.
+    last.strip_suffix(".whl").map(|_| last)
+}
+
+/// PEP 503: lower case, runs of `-`, `_` and `.` as one `-`.
+pub fn normalise_name(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars() {
+        if matches!(c, '-' | '_' | '.') {
+            if !out.ends_with('-') {
+                out.push('-');
+            }
+        } else {
+            out.push(c.to_ascii_lowercase());
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_read_and_refused() {
+        let read = |text: &str| text.parse::<Package>().expect(text);
+        assert_eq!(read("Flash_Attn>=2").name, "flash-attn");
+        assert_eq!(read("torchvision==0.21.0+cu118").local.as_deref(), Some("cu118"));
+        let fa = read("flash-attn==2.7.4.post1+cu12torch2.6cxx11abiFALSE");
+        assert_eq!(fa.local.as_deref(), Some("cu12torch2.6cxx11abiFALSE"));
+        assert!(fa.admits(&"2.7.4.post1".parse().expect("a version")));
+        let file = read(
+            "https://x.example/flash_attn-2.8.3%2Bcu12torch2.8cxx11abiTRUE-cp312-cp312-linux_x86_64.whl",
+        );
+        assert_eq!((file.name.as_str(), file.python.as_deref()), ("flash-attn", Some("cp312")));
+        for text in ["", "==1.0", "torch vision", "torchvision==", "x @ https://x.example/x.tar.gz"]
+        {
+            assert!(text.parse::<Package>().is_err(), "{text}");
+        }
+    }
+}
