@@ -1,0 +1,70 @@
+//! Checks `matrices/` and packs it, so that the program starts without reading YAML.
+//!
+//! The rooms it needs are compiled in as they are: one reader, one set of checks.
+#![allow(dead_code, unreachable_pub, missing_docs, unused_imports, clippy::pedantic)]
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+#[path = "src/domain/mod.rs"]
+mod domain;
+#[path = "src/yaml.rs"]
+mod yaml;
+
+#[path = "src/matrix"]
+mod matrix {
+    pub mod check;
+    pub mod model;
+    pub mod raw;
+    pub use model::Matrix;
+}
+
+fn main() {
+    println!("cargo::rerun-if-changed=matrices");
+    println!("cargo::rerun-if-changed=src/domain");
+    println!("cargo::rerun-if-changed=src/matrix");
+    println!("cargo::rerun-if-changed=src/yaml.rs");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let root = Path::new("matrices");
+    let mut paths = Vec::new();
+    collect(root, &mut paths);
+    paths.sort();
+    let mut list = String::from("&[\n");
+    let mut inputs = Vec::new();
+    for path in paths {
+        let name =
+            path.strip_prefix(root).expect("below matrices").to_string_lossy().replace('\\', "/");
+        let full = std::path::absolute(&path).expect("a path");
+        writeln!(list, "    ({name:?}, include_str!({:?})),", full.display().to_string())
+            .expect("a string");
+        let text = std::fs::read_to_string(&path).expect("a readable file");
+        inputs.push(matrix::check::Input { name, text });
+    }
+    inputs.sort_by(|a, b| a.name.cmp(&b.name));
+    list.push(']');
+    let built = match matrix::check::build(&inputs, &[]) {
+        Ok(built) => built,
+        Err(faults) => {
+            for fault in &faults {
+                println!("cargo::error=matrices/{}", fault.to_string().replace('\n', " "));
+            }
+            // Cargo has printed them; the program itself is not built on a bad matrix.
+            std::process::exit(1);
+        }
+    };
+    let packed = postcard::to_allocvec(&built).expect("every row can be packed");
+    postcard::from_bytes::<matrix::model::Matrix>(&packed).expect("what was packed can be read");
+    std::fs::write(out.join("matrix.bin"), packed).expect("OUT_DIR is writable");
+    std::fs::write(out.join("matrix_files.rs"), list).expect("OUT_DIR is writable");
+}
+
+fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("matrices/ is readable") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            collect(&path, paths);
+        } else if path.extension().is_some_and(|e| e == "yaml") {
+            paths.push(path);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The compatibility matrix: facts as rows, each with its evidence.
+//!
+//! `raw` is the shape of the YAML, `check` turns it into the `model` or lists every bad row, and
+//! this file loads (embedded, or from a folder or file) and looks up.
+
+mod check;
+mod lookup;
+mod model;
+mod raw;
+mod rows;
+
+use std::path::Path;
+
+pub use check::{Fault, Input, SCHEMA, build};
+pub use lookup::{GpuMatch, Located};
+pub use model::*;
+pub use rows::Row;
+
+/// The matrix of `matrices/`, checked and packed by the build script.
+static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/matrix.bin"));
+
+/// The files that the embedded matrix was made from, for overlays: they are laid over the text.
+static EMBEDDED_FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/matrix_files.rs"));
+
+/// Why a matrix could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or folder could not be read.
+    #[error("{0}")]
+    Read(#[from] std::io::Error),
+    /// The folder holds no YAML.
+    #[error("`{0}` holds no .yaml file")]
+    Empty(String),
+    /// Rows are wrong.
+    #[error("the matrix has {} bad row{}", .0.len(), if .0.len() == 1 { "" } else { "s" })]
+    Faults(Vec<Fault>),
+}
+
+impl Matrix {
+    /// The matrix that came with the program.
+    ///
+    /// # Panics
+    /// Never: the build script reads back what it wrote.
+    pub fn embedded() -> Self {
+        postcard::from_bytes(EMBEDDED).expect("the build script packed this matrix")
+    }
+
+    /// The matrix of a folder of YAML files, or of one file; of the embedded files when `path` is
+    /// `None`. Overlays are laid over it in order.
+    pub fn load(path: Option<&Path>, overlays: &[impl AsRef<Path>]) -> Result<Self, Error> {
+        if path.is_none() && overlays.is_empty() {
+            return Ok(Self::embedded());
+        }
+        let files = match path {
+            Some(path) => read_inputs(path)?,
+            None => EMBEDDED_FILES
+                .iter()
+                .map(|(name, text)| Input { name: (*name).into(), text: (*text).into() })
+                .collect(),
+        };
+        let overlays = overlays
+            .iter()
+            .map(|path| {
+                let path = path.as_ref();
+                let name =
+                    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+                Ok(Input { name, text: fs_err::read_to_string(path)? })
+            })
+            .collect::<Result<Vec<_>, std::io::Error>>()?;
+        build(&files, &overlays).map_err(Error::Faults)
+    }
+}
+
+/// Every `.yaml` below a folder, sorted by path, or the one file.
+pub fn read_inputs(path: &Path) -> Result<Vec<Input>, Error> {
+    let mut inputs = Vec::new();
+    if fs_err::metadata(path)?.is_file() {
+        let name = path.to_string_lossy().into_owned();
+        inputs.push(Input { name, text: fs_err::read_to_string(path)? });
+        return Ok(inputs);
+    }
+    let mut folders = vec![path.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs_err::read_dir(&folder)? {
+            let entry = entry?.path();
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|e| e == "yaml" || e == "yml") {
+                let name =
+                    entry.strip_prefix(path).unwrap_or(&entry).to_string_lossy().replace('\\', "/");
+                inputs.push(Input { name, text: fs_err::read_to_string(&entry)? });
+            }
+        }
+    }
+    if inputs.is_empty() {
+        return Err(Error::Empty(path.display().to_string()));
+    }
+    inputs.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(inputs)
+}
