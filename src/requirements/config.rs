@@ -1,0 +1,355 @@
+//! gpuseal.yaml and `[tool.gpuseal]`: one shape, two syntaxes.
+#![allow(clippy::zero_sized_map_values, reason = "keys are read before their values")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::{Bad, Error, Requirements, Target, is_target_name};
+use crate::domain::{Package, ParseError};
+use crate::yaml;
+
+/// Keys of the file and of a target.
+const KEYS: &[&str] = &["torch", "python", "cuda", "with", "needs", "prefer", "allow", "targets"];
+const TARGET_KEYS: &[&str] = &["gpus", "driver", "platform", "os", "kernel_module"];
+
+/// Largest configuration that is read, in bytes.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The file as written. Versions are text: `3.10` must not become 3.1.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct File {
+    torch: Option<String>,
+    python: Option<String>,
+    cuda: Option<String>,
+    with: Vec<String>,
+    needs: Vec<String>,
+    prefer: Option<String>,
+    allow: Vec<String>,
+    targets: Option<BTreeMap<String, RawTarget>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RawTarget {
+    gpus: OneOrMany,
+    driver: Option<String>,
+    platform: Option<String>,
+    os: Option<String>,
+    kernel_module: Option<String>,
+}
+
+/// `gpus: h100` and `gpus: [h100, b200]`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Default for OneOrMany {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
+/// Keys only: read first, so that unknown ones are named before anything else is complained of.
+#[derive(Debug, Deserialize)]
+struct Keys {
+    #[serde(default)]
+    targets: Option<BTreeMap<String, BTreeMap<String, IgnoredAny>>>,
+}
+
+/// The file of a project: gpuseal.yaml, or pyproject.toml when it has a `[tool.gpuseal]`.
+///
+/// # Errors
+/// Both say what is wanted.
+pub fn find(project: &Path) -> Result<Option<PathBuf>, Error> {
+    let own = ["gpuseal.yaml", "gpuseal.yml"]
+        .map(|name| project.join(name))
+        .into_iter()
+        .find(|p| p.is_file());
+    let pyproject = project.join("pyproject.toml");
+    let inside = pyproject.is_file() && tool_table(&pyproject)?.is_some();
+    match (own, inside) {
+        (Some(own), true) => Err(Error::TwoFiles(own, pyproject)),
+        (Some(own), false) => Ok(Some(own)),
+        (None, true) => Ok(Some(pyproject)),
+        (None, false) => Ok(None),
+    }
+}
+
+fn load(path: &Path) -> Result<String, Error> {
+    let length = fs_err::metadata(path)?.len();
+    if length > MAX_BYTES {
+        return Err(bad(
+            path,
+            "",
+            None,
+            format!("the file has {length} bytes, more than the {MAX_BYTES} that are read"),
+            None,
+        ));
+    }
+    let bytes = fs_err::read(path)?;
+    String::from_utf8(bytes).map_err(|err| {
+        let valid = err.utf8_error().valid_up_to();
+        let line = String::from_utf8_lossy(&err.as_bytes()[..valid]).matches('\n').count() + 1;
+        bad(
+            path,
+            "",
+            None,
+            format!("line {line} is not UTF-8"),
+            Some("save the file as UTF-8".into()),
+        )
+    })
+}
+
+/// The `[tool.gpuseal]` table of a pyproject.toml, as TOML text of its own.
+fn tool_table(path: &Path) -> Result<Option<toml::Value>, Error> {
+    let text = load(path)?;
+    let whole: toml::Table = toml::from_str(&text).map_err(|err| from_toml(path, &text, &err))?;
+    Ok(whole.get("tool").and_then(|t| t.get("gpuseal")).cloned())
+}
+
+fn from_toml(path: &Path, text: &str, err: &toml::de::Error) -> Error {
+    let place = err.span().map(|span| {
+        let start = span.start.min(text.len());
+        let line_start = text[..start].rfind('\n').map_or(0, |i| i + 1);
+        let line = text[..start].matches('\n').count() + 1;
+        (line, start - line_start..(span.end.min(text.len()).max(start + 1)) - line_start)
+    });
+    let quote = err
+        .message()
+        .contains("expected a string")
+        .then(|| "versions are text: quote them, as in python = \"3.10\"".to_owned());
+    bad(path, text, place, err.message().to_owned(), quote)
+}
+
+fn bad(
+    path: &Path,
+    text: &str,
+    place: Option<(usize, std::ops::Range<usize>)>,
+    message: String,
+    help: Option<String>,
+) -> Error {
+    let excerpt =
+        place.as_ref().and_then(|(line, _)| text.lines().nth(line - 1)).map(str::to_owned);
+    Error::Bad(Box::new(Bad { file: path.into(), place, excerpt, message, help }))
+}
+
+/// First place of `value` as a word of its own in `text`: line from 1, columns.
+fn locate(text: &str, value: &str) -> Option<(usize, std::ops::Range<usize>)> {
+    if value.is_empty() {
+        return None;
+    }
+    let edge = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric() && c != '_');
+    text.lines().zip(1..).find_map(|(line, number)| {
+        let code = line.split(" #").next().unwrap_or(line);
+        code.match_indices(value).find_map(|(at, _)| {
+            let (before, after) =
+                (code[..at].chars().next_back(), code[at + value.len()..].chars().next());
+            (edge(before) && edge(after)).then(|| (number, at..at + value.len()))
+        })
+    })
+}
+
+/// Reads a configuration file.
+///
+/// # Errors
+/// Everything that is wrong with it, with its line.
+pub fn read(path: &Path) -> Result<Requirements, Error> {
+    let text = load(path)?;
+    let toml = path.extension().is_some_and(|e| e == "toml");
+    let (file, keys, nested) = if toml { read_toml(path, &text)? } else { read_yaml(path, &text)? };
+    unknown_keys(path, &text, "", &keys, KEYS)?;
+    for (target, keys) in &nested {
+        unknown_keys(path, &text, &format!("target `{target}`: "), keys, TARGET_KEYS)?;
+    }
+    Reader { path, text: &text }.requirements(file)
+}
+
+type Keyed = (File, Vec<String>, BTreeMap<String, Vec<String>>);
+
+fn read_yaml(path: &Path, text: &str) -> Result<Keyed, Error> {
+    let wrap = |message: String| bad(path, text, None, message, None);
+    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+        return Err(bad(
+            path,
+            text,
+            None,
+            "the file is empty".into(),
+            Some("name at least one target with its gpus; see examples/".into()),
+        ));
+    }
+    let top: BTreeMap<String, IgnoredAny> = yaml::from_str(text).map_err(wrap)?;
+    let keys: Keys = yaml::from_str(text).map_err(wrap)?;
+    let file: File = yaml::from_str(text).map_err(wrap)?;
+    let nested = keys
+        .targets
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(k, v)| (k, v.into_keys().collect()))
+        .collect();
+    Ok((file, top.into_keys().collect(), nested))
+}
+
+fn read_toml(path: &Path, text: &str) -> Result<Keyed, Error> {
+    // Deserialised from the whole document, so that errors carry their place in it.
+    #[derive(Deserialize)]
+    struct Pyproject {
+        tool: Tool,
+    }
+    #[derive(Deserialize)]
+    struct Tool {
+        gpuseal: File,
+    }
+    let Some(table) = tool_table(path)? else {
+        return Err(bad(path, text, None, "there is no [tool.gpuseal] in it".into(), None));
+    };
+    let whole: Pyproject = toml::from_str(text).map_err(|err| from_toml(path, text, &err))?;
+    let keys = |value: &toml::Value| {
+        value.as_table().map(|t| t.keys().cloned().collect()).unwrap_or_default()
+    };
+    let nested = table
+        .get("targets")
+        .and_then(toml::Value::as_table)
+        .map(|targets| targets.iter().map(|(name, t)| (name.clone(), keys(t))).collect())
+        .unwrap_or_default();
+    Ok((whole.tool.gpuseal, keys(&table), nested))
+}
+
+fn unknown_keys(
+    path: &Path,
+    text: &str,
+    place: &str,
+    keys: &[String],
+    known: &[&str],
+) -> Result<(), Error> {
+    for key in keys {
+        if known.contains(&key.as_str()) || key.starts_with("x-") {
+            continue;
+        }
+        let near = known
+            .iter()
+            .map(|k| (strsim::jaro_winkler(k, key), k))
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        let help = match near {
+            Some((score, near)) if score > 0.75 => format!("did you mean `{near}`?"),
+            _ => format!("known keys are {}; your own start with `x-`", known.join(", ")),
+        };
+        return Err(bad(
+            path,
+            text,
+            locate(text, key),
+            format!("{place}there is no key `{key}`"),
+            Some(help),
+        ));
+    }
+    Ok(())
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Reader<'_> {
+    fn wrong(&self, value: &str, message: String, help: Option<String>) -> Error {
+        bad(self.path, self.text, locate(self.text, value), message, help)
+    }
+
+    fn parse<T: FromStr<Err = ParseError>>(&self, key: &str, value: &str) -> Result<T, Error> {
+        value.parse().map_err(|err: ParseError| self.wrong(value, format!("{key}: {err}"), None))
+    }
+
+    fn opt<T: FromStr<Err = ParseError>>(
+        &self,
+        key: &str,
+        value: Option<&str>,
+    ) -> Result<Option<T>, Error> {
+        value.map(|v| self.parse(key, v)).transpose()
+    }
+
+    fn requirements(&self, file: File) -> Result<Requirements, Error> {
+        let mut wanted = Requirements { file: Some(self.path.into()), ..Requirements::default() };
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut origin = |key: &str, value: &str| {
+            let line =
+                locate(self.text, value).map_or(String::new(), |(line, _)| format!(":{line}"));
+            wanted.origins.insert(key.into(), format!("{name}{line}"));
+        };
+        for (key, value) in [
+            ("torch", &file.torch),
+            ("python", &file.python),
+            ("cuda", &file.cuda),
+            ("prefer", &file.prefer),
+        ] {
+            if let Some(value) = value {
+                origin(key, value);
+            }
+        }
+        wanted.torch = self.opt("torch", file.torch.as_deref())?;
+        wanted.python = self.opt("python", file.python.as_deref())?;
+        wanted.cuda = self.opt("cuda", file.cuda.as_deref())?;
+        if let Some(prefer) = self.opt("prefer", file.prefer.as_deref())? {
+            wanted.prefer = prefer;
+        }
+        for package in &file.with {
+            wanted.with.push(self.parse::<Package>("with", package)?);
+        }
+        for need in &file.needs {
+            wanted.needs.insert(self.parse("needs", need)?);
+        }
+        for word in &file.allow {
+            wanted
+                .allow
+                .add(word)
+                .map_err(|err| self.wrong(word, format!("allow: {err}"), None))?;
+        }
+        let mut targets = Vec::new();
+        for (name, raw) in file.targets.unwrap_or_default() {
+            targets.push(self.target(name, raw)?);
+        }
+        targets.sort_by_key(|t: &Target| t.line);
+        wanted.targets = targets;
+        Ok(wanted)
+    }
+
+    fn target(&self, name: String, raw: RawTarget) -> Result<Target, Error> {
+        if !is_target_name(&name) {
+            return Err(self.wrong(
+                &name,
+                format!("`{}` cannot name a target", name.escape_debug()),
+                Some(
+                    "start with a lower-case letter, go on with letters, digits, `-` and `_`: the name becomes a build stage"
+                        .into(),
+                ),
+            ));
+        }
+        let gpus = match raw.gpus {
+            OneOrMany::One(gpu) => vec![gpu],
+            OneOrMany::Many(gpus) => gpus,
+        };
+        if gpus.is_empty() {
+            return Err(self.wrong(
+                &name,
+                format!("target `{name}` names no gpus"),
+                Some("add gpus: [h100], for example".into()),
+            ));
+        }
+        let of = |key: &str| format!("target `{name}`: {key}");
+        Ok(Target {
+            driver: self.opt(&of("driver"), raw.driver.as_deref())?,
+            platform: self.opt(&of("platform"), raw.platform.as_deref())?,
+            kernel_module: self.opt(&of("kernel_module"), raw.kernel_module.as_deref())?,
+            os: raw.os,
+            gpus,
+            line: locate(self.text, &name).map(|(line, _)| line),
+            name,
+        })
+    }
+}

@@ -1,0 +1,449 @@
+//! Packages that live on torch: release train, CUDA build, C++ ABI, code of their own.
+
+mod build;
+
+use std::str::FromStr;
+
+use pep440_rs::{Version, VersionSpecifiers};
+
+use super::case::Case;
+use super::judge::{DriverMode, Finding, Wheel};
+use crate::domain::{Code, Package, Platform, Severity, WheelVariant};
+use crate::matrix::{Companion, CompanionRule, CudaRule, Matrix};
+
+/// Packages of the PyTorch wheel index: built once per CUDA build, like torch itself.
+pub const OF_PYTORCH: &[&str] = &["torchvision", "torchaudio"];
+
+/// Findings about all companions.
+pub fn judge(
+    case: &Case,
+    matrix: &Matrix,
+    wheel: Option<Wheel<'_>>,
+    platform: Platform,
+    mode: Option<DriverMode>,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for package in &case.with {
+        Bench { case, matrix, wheel, platform, mode, package, findings: &mut findings }.judge();
+    }
+    if case.compiles
+        && !case.with.iter().any(|p| p.name == "triton")
+        && let Some(wheel) = wheel
+        && let Some(triton) = pinned_triton(matrix, wheel)
+    {
+        ptxas(case, triton, matrix, &mut findings);
+    }
+    findings
+}
+
+/// The newest Triton that torch's metadata admits.
+pub fn pinned_triton<'m>(matrix: &'m Matrix, wheel: Wheel<'_>) -> Option<&'m Companion> {
+    let pin: VersionSpecifiers = wheel.variant.triton.as_deref()?.parse().ok()?;
+    matrix
+        .companions("triton")
+        .iter()
+        .rev()
+        .find(|c| c.version.parse().is_ok_and(|v: Version| pin.contains(&v)))
+}
+
+/// Triton compiles with a ptxas of its own, which must know the very card.
+fn ptxas(case: &Case, triton: &Companion, matrix: &Matrix, findings: &mut Vec<Finding>) {
+    let overridden = case.env.iter().any(|(k, _)| k.starts_with("TRITON_PTXAS"));
+    if triton.ptxas.is_empty() || overridden {
+        return;
+    }
+    for gpu in &case.gpus {
+        if triton.ptxas.iter().any(|p| p.targets.iter().any(|t| t.capability == gpu.capability)) {
+            continue;
+        }
+        let programs: Vec<_> = triton.ptxas.iter().map(|p| format!("CUDA {}", p.cuda)).collect();
+        findings.push(
+            Finding::new(Code::ToolkitMismatch, Severity::Error, format!(
+                "torch.compile on {} needs a ptxas that knows compute capability {}; Triton {} brings that of {}",
+                gpu.name, gpu.capability, triton.version, programs.join(" and ")
+            ))
+            .fact(format!("Triton {} passes the card's own capability to its ptxas", triton.version), matrix.cite_best(&triton.evidence))
+            .help("point TRITON_PTXAS_PATH to the ptxas of a newer toolkit, or take a newer torch"),
+        );
+    }
+}
+
+struct Bench<'a, 'm> {
+    case: &'a Case,
+    matrix: &'m Matrix,
+    wheel: Option<Wheel<'a>>,
+    platform: Platform,
+    mode: Option<DriverMode>,
+    package: &'a Package,
+    findings: &'a mut Vec<Finding>,
+}
+
+impl<'m> Bench<'_, 'm> {
+    fn add(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    fn judge(&mut self) {
+        let name = self.package.name.clone();
+        if name == "torch" {
+            return;
+        }
+        let known = !self.matrix.companions(&name).is_empty()
+            || self.matrix.companion_rules.iter().any(|r| r.package == name);
+        if !known {
+            self.add(Finding::new(
+                Code::Ok,
+                Severity::Note,
+                format!("{name}: the matrix has no rows for it, so it was not judged"),
+            ));
+            return;
+        }
+        let row = self.row();
+        let exact = self.package.exact().cloned();
+        // Without a row, the lowest version that a range names stands for it.
+        let named = || self.package.versions.iter().map(|s| s.version().clone()).min();
+        let version = row.map_or_else(|| exact.clone().or_else(named), |r| r.version.parse().ok());
+        let rules = self.matrix.companion_rules(&name, version.as_ref());
+        self.train(row, exact.as_ref());
+        if let Some(row) = row {
+            self.requires(row);
+            self.file(row);
+            self.cuda(row, &rules);
+            self.code(row);
+            self.libraries(row, &rules);
+            if name == "triton" && self.case.compiles {
+                ptxas(self.case, row, self.matrix, self.findings);
+            } else if name == "triton" {
+                self.ptxas_known(row);
+            }
+        } else {
+            self.label_cuda(&rules);
+        }
+        self.label_of_wheel();
+        self.rules(&rules);
+    }
+
+    fn ptxas_known(&mut self, row: &Companion) {
+        ptxas(self.case, row, self.matrix, self.findings);
+    }
+
+    /// The row that the request picks: the exact one, or of several that belonging to torch, or the newest.
+    fn row(&self) -> Option<&'m Companion> {
+        pick(self.matrix, self.package, self.wheel)
+    }
+
+    /// vision, audio and xformers belong to a release; Triton is pinned by torch itself.
+    fn train(&mut self, row: Option<&Companion>, exact: Option<&Version>) {
+        let Some(wheel) = self.wheel else { return };
+        let name = &self.package.name;
+        let torch = wheel.release.version;
+        if name == "triton" {
+            let Some(pin) =
+                wheel.variant.triton.as_deref().and_then(|t| VersionSpecifiers::from_str(t).ok())
+            else {
+                return;
+            };
+            if let Some(exact) = exact
+                && !pin.contains(&exact.clone().without_local())
+            {
+                let finding = Finding::new(
+                    Code::CompanionMismatch,
+                    Severity::Error,
+                    format!("torch {} asks for triton{pin}, not {exact}", wheel.name()),
+                )
+                .fact(
+                    format!("triton{pin} stands in its metadata"),
+                    self.matrix.cite_best(&wheel.variant.evidence),
+                )
+                .help(format!("take triton{pin}"));
+                self.add(finding);
+            }
+            return;
+        }
+        let Some(train) = wheel.release.train.get(name) else {
+            // A label such as `cu12torch2.6cxx11abiFALSE` says by itself what a row would say.
+            let told = self.package.local.as_deref().is_some_and(|l| l.contains("torch"));
+            if row.is_none()
+                && !told
+                && let Some(exact) = exact
+                && !self.matrix.companions(name).is_empty()
+            {
+                self.no_row(exact);
+            }
+            return;
+        };
+        let all: Vec<&String> = train.exact.iter().chain(&train.open).collect();
+        let belongs = all.iter().any(|v| v.parse().is_ok_and(|v: Version| self.package.admits(&v)));
+        if belongs {
+            return;
+        }
+        if row.is_none()
+            && let Some(exact) = exact
+            && let Some(newest) = self.matrix.companions(name).last()
+            && newest.version.parse().is_ok_and(|v: Version| v < exact.clone().without_local())
+        {
+            self.no_row(exact);
+            return;
+        }
+        let list = all.iter().map(|v| v.as_str()).collect::<Vec<_>>().join(", ");
+        let asked = self.package.given.clone();
+        let mut finding = Finding::new(
+            Code::CompanionMismatch,
+            Severity::Error,
+            format!("{asked} does not belong to torch {torch}"),
+        );
+        finding = if list.is_empty() {
+            finding.fact(
+                format!("no {name} known was made for torch {torch}"),
+                self.matrix.cite_best(&wheel.release.evidence),
+            )
+        } else {
+            finding.fact(
+                format!("{name} for torch {torch}: {list}"),
+                self.matrix.cite_best(&wheel.release.evidence),
+            )
+        };
+        if let Some(needs) = row.and_then(|r| r.requires.get("torch"))
+            && let Some(row) = row
+        {
+            finding = finding.fact(
+                format!("{name} {} asks for torch{needs}", row.version),
+                self.matrix.cite_best(&row.evidence),
+            );
+        }
+        if let Some(best) = all.last() {
+            finding = finding.help(format!("take {name}=={best}"));
+        }
+        self.add(finding);
+    }
+
+    fn no_row(&mut self, version: &Version) {
+        let name = &self.package.name;
+        let finding = Finding::new(
+            Code::Unknown,
+            Severity::Unknown,
+            format!("the matrix does not know {name} {version}"),
+        );
+        self.add(finding);
+    }
+
+    /// Requirements in its metadata: on torch, and on other packages of the same request.
+    fn requires(&mut self, row: &Companion) {
+        let name = self.package.name.clone();
+        let in_train = self.wheel.is_some_and(|w| w.release.train.contains_key(&name));
+        if let (Some(wheel), Some(spec)) = (self.wheel, row.requires.get("torch"))
+            && !in_train
+        {
+            self.against_torch(row, wheel, spec);
+        }
+        if let (Some(wheel), Some(line)) = (self.wheel, row.documented_torch.as_deref())
+            && !row.requires.contains_key("torch")
+        {
+            let (major, minor) = wheel.release.version.line();
+            let fits = match line.strip_prefix(">=") {
+                Some(from) => {
+                    Version::from_str(from).is_ok_and(|from| wheel.release.version.pep440() >= from)
+                }
+                None => line == format!("{major}.{minor}"),
+            };
+            if !fits {
+                let finding = Finding::new(
+                    Code::CompanionMismatch,
+                    Severity::Error,
+                    format!(
+                        "{name} {} was made for torch {line}, not {}",
+                        row.version, wheel.release.version
+                    ),
+                )
+                .fact(
+                    format!("{name} {}: torch {line}", row.version),
+                    self.matrix.cite_best(&row.evidence),
+                );
+                self.add(finding);
+            }
+        }
+        for other in &self.case.with {
+            let (Some(spec), Some(exact)) = (row.requires.get(&other.name), other.exact()) else {
+                continue;
+            };
+            let versions = spec.split(';').next().unwrap_or_default();
+            if let Ok(spec) = VersionSpecifiers::from_str(versions)
+                && !spec.contains(&exact.clone().without_local())
+            {
+                let finding = Finding::new(
+                    Code::CompanionMismatch,
+                    Severity::Error,
+                    format!("{name} {} asks for {}{spec}, not {exact}", row.version, other.name),
+                )
+                .fact(
+                    format!("{}{spec} stands in its metadata", other.name),
+                    self.matrix.cite_best(&row.evidence),
+                );
+                self.findings.push(finding);
+            }
+        }
+    }
+
+    fn against_torch(&mut self, row: &Companion, wheel: Wheel<'_>, spec: &str) {
+        let (versions, marker) = spec.split_once(';').map_or((spec, None), |(v, m)| (v, Some(m)));
+        if marker.is_some_and(|m| m.contains("platform_machine != \"aarch64\""))
+            && self.platform == Platform::LinuxArm64
+        {
+            return;
+        }
+        // A requirement with a label names the build too.
+        let Ok(wanted) =
+            VersionSpecifiers::from_str(versions.split('+').next().unwrap_or_default().trim())
+        else {
+            return;
+        };
+        if wanted.contains(&wheel.release.version.pep440()) {
+            return;
+        }
+        let name = &self.package.name;
+        let mut finding = Finding::new(
+            Code::CompanionMismatch,
+            Severity::Error,
+            format!("{name} {} asks for torch{wanted}, not {}", row.version, wheel.release.version),
+        )
+        .fact(format!("torch{wanted} stands in its metadata"), self.matrix.cite_best(&row.evidence))
+        .help(format!("take torch{wanted}"));
+        let other = self.matrix.companions(name).iter().rev().find(|c| {
+            c.requires.get("torch").is_some_and(|s| {
+                VersionSpecifiers::from_str(s.split(['+', ';']).next().unwrap_or_default().trim())
+                    .is_ok_and(|s| !s.is_empty() && s.contains(&wheel.release.version.pep440()))
+            })
+        });
+        if let Some(other) = other {
+            finding = finding.help(format!(
+                "or {name}=={}, which was made for torch {}",
+                other.version, wheel.release.version
+            ));
+        }
+        self.add(finding);
+    }
+
+    /// What the package asks beyond its metadata.
+    fn rules(&mut self, rules: &[&CompanionRule]) {
+        let name = self.package.name.clone();
+        for rule in rules {
+            let source = self.matrix.cite_best(&rule.evidence);
+            for gpu in &self.case.gpus {
+                let low = rule.min_capability.filter(|min| gpu.capability < *min);
+                let high = rule.max_capability.filter(|max| gpu.capability > *max);
+                let Some(bound) = low
+                    .map(|m| format!("{m} or newer"))
+                    .or_else(|| high.map(|m| format!("{m} or older")))
+                else {
+                    continue;
+                };
+                let finding = Finding::new(
+                    Code::CompanionMismatch,
+                    Severity::Error,
+                    format!(
+                        "{} needs compute capability {bound}, {} has {}",
+                        self.package.given, gpu.name, gpu.capability
+                    ),
+                )
+                .fact(
+                    rule.note.clone().unwrap_or_else(|| format!("{name}: capability {bound}")),
+                    source.clone(),
+                )
+                .help(format!("do without {name} on this card"));
+                self.findings.push(finding);
+            }
+            if let (Some(refused), Some(wheel)) = (&rule.refuses_torch, self.wheel)
+                && VersionSpecifiers::from_str(refused)
+                    .is_ok_and(|s| s.contains(&wheel.release.version.pep440()))
+            {
+                let finding = Finding::new(
+                    Code::CompanionMismatch,
+                    Severity::Error,
+                    format!(
+                        "{} does not work with torch {}",
+                        self.package.given, wheel.release.version
+                    ),
+                )
+                .fact(
+                    rule.note.clone().unwrap_or_else(|| {
+                        format!("{name}{} refuses torch{refused}", rule.versions)
+                    }),
+                    source.clone(),
+                )
+                .help(format!("take a {name} outside of {}", rule.versions));
+                self.findings.push(finding);
+            }
+            if rule.source_build && self.package.local.is_none() && self.case.nvcc.is_none() {
+                let finding = Finding::new(
+                    Code::Ok,
+                    Severity::Note,
+                    format!(
+                        "{name} is compiled on installation: it needs nvcc of torch's CUDA major"
+                    ),
+                )
+                .help("state the toolkit with --nvcc to have it judged");
+                self.findings.push(finding);
+            }
+        }
+    }
+}
+
+/// Whether PyPI's file of a package, where its build is known, goes with torch's CUDA.
+pub fn pypi_build_fits(
+    matrix: &Matrix,
+    package: &Package,
+    wheel: Wheel<'_>,
+    platform: Platform,
+) -> bool {
+    let Some(row) = pick(matrix, package, Some(wheel)) else {
+        return true;
+    };
+    let label = row
+        .built_as
+        .get(&platform)
+        .and_then(|built| built.split_once('+'))
+        .and_then(|(_, l)| l.parse::<WheelVariant>().ok());
+    let (Some(label), Some(torch)) = (label, wheel.cuda()) else {
+        return true;
+    };
+    let Some(cuda) = label.cuda() else {
+        return false;
+    };
+    let version = row.version.parse().ok();
+    matrix.companion_rules(&package.name, version.as_ref()).iter().all(|rule| match rule.cuda {
+        CudaRule::Minor => cuda == torch,
+        CudaRule::Major => cuda.major == torch.major,
+        CudaRule::Any => true,
+    })
+}
+
+/// The row that a request picks: the exact one; of several the newest that belongs to torch, or the newest.
+pub fn pick<'m>(
+    matrix: &'m Matrix,
+    package: &Package,
+    wheel: Option<Wheel<'_>>,
+) -> Option<&'m Companion> {
+    let admitted = || {
+        matrix
+            .companions(&package.name)
+            .iter()
+            .rev()
+            .filter(|c| c.version.parse().is_ok_and(|v: Version| package.admits(&v)))
+    };
+    if package.exact().is_some() {
+        return admitted().next();
+    }
+    let belongs = |c: &&Companion| {
+        let Some(wheel) = wheel else { return true };
+        if let Some(train) = wheel.release.train.get(&c.package) {
+            return train.exact.contains(&c.version) || train.open.contains(&c.version);
+        }
+        let spec =
+            c.requires.get("torch").map(|s| s.split(['+', ';']).next().unwrap_or_default().trim());
+        match spec.filter(|s| !s.is_empty()).map(VersionSpecifiers::from_str) {
+            Some(Ok(spec)) => spec.contains(&wheel.release.version.pep440()),
+            _ => true,
+        }
+    };
+    admitted().filter(|c| !c.yanked).find(belongs).or_else(|| admitted().next())
+}

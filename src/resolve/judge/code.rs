@@ -1,0 +1,281 @@
+//! The code: does the card find any, in torch, in cuDNN, and in what nvcc compiles.
+
+use super::{Court, DriverMode, Fact, Finding, JudgedGpu, Wheel, code_text, targets_text};
+use crate::domain::{Code, ComputeCapability, CudaVersion, Severity};
+use crate::matrix::{Build, Cudnn, GpuMatch, Release};
+use crate::resolve::environment;
+use crate::resolve::physics::{self, Served};
+
+impl<'m> Court<'_, 'm> {
+    /// Code for each card.
+    pub(super) fn code(&mut self, wheel: Wheel<'m>, gpus: &[JudgedGpu], mode: Option<DriverMode>) {
+        let Some(build) = wheel.build else { return };
+        let name = wheel.name();
+        let cuda = wheel.cuda().unwrap_or(CudaVersion::new(0, 0));
+        let source = self.matrix.cite_best(&build.evidence);
+        let list = code_text(&build.code);
+        for JudgedGpu { gpu, served } in gpus {
+            let (capability, card) = (gpu.capability, &gpu.name);
+            match served {
+                None | Some(Served::Exact(_) | Served::SameMajor(_)) => (),
+                Some(Served::Unknown) => {
+                    let finding = self.unknown(format!("whether torch {name} for {} has code for {card} ({capability}) is not known: nobody has read that file", self.platform));
+                    finding.facts.push(Fact { text: list.clone(), source: source.clone() });
+                }
+                Some(Served::Nothing) => {
+                    let mut finding = Finding::new(Code::ArchNotInBinary, Severity::Error, format!(
+                        "torch {name} for {} has no code that {card} (compute capability {capability}) can run", self.platform
+                    ))
+                    .fact(format!("its code: {list}"), source.clone());
+                    if gpu.is_jetson() {
+                        finding = finding.help("NVIDIA publishes torch wheels of its own for JetPack; the matrix has no rows for them");
+                    }
+                    for help in self.who_serves(wheel, capability) {
+                        finding = finding.help(help);
+                    }
+                    self.add(finding);
+                }
+                Some(Served::Ptx(ptx)) => {
+                    let native = physics::native_floor(self.matrix, cuda, self.platform);
+                    let env_off =
+                        self.case.env.iter().any(|(k, v)| k == "CUDA_DISABLE_PTX_JIT" && v == "1");
+                    if env_off || mode == Some(DriverMode::MinorCompat) {
+                        let (code, why) = if env_off {
+                            (Code::EnvPath, "CUDA_DISABLE_PTX_JIT=1 forbids that".to_owned())
+                        } else {
+                            let need =
+                                native.map_or_else(|| "a newer one".into(), |v| v.to_string());
+                            (
+                                Code::DriverTooOld,
+                                format!(
+                                    "PTX of CUDA {cuda} needs driver {need} or newer: minor-version compatibility does not cover PTX"
+                                ),
+                            )
+                        };
+                        let mut finding = Finding::new(
+                            code,
+                            Severity::Error,
+                            format!("torch {name} serves {card} only by {ptx}, and {why}"),
+                        )
+                        .fact(format!("its code: {list}"), source.clone());
+                        if let Some(native) = native {
+                            finding =
+                                finding.help(format!("raise the driver to {native} or newer"));
+                        }
+                        self.add(finding);
+                    } else {
+                        let mut finding = Finding::new(Code::OkViaPtxJit, Severity::Note, format!(
+                            "{card} ({capability}) is served by {ptx}: the driver compiles it at the first start, which takes minutes"
+                        ))
+                        .fact(format!("its code: {list}"), source.clone());
+                        if mode.is_none()
+                            && let Some(native) = native
+                        {
+                            finding = finding.help(format!("this needs driver {native} or newer"));
+                        }
+                        self.add(finding);
+                    }
+                }
+            }
+            if self.case.env.iter().any(|(k, v)| k == "CUDA_FORCE_PTX_JIT" && v == "1")
+                && matches!(served, Some(Served::Exact(_) | Served::SameMajor(_)))
+                && build
+                    .code
+                    .ptx
+                    .as_ref()
+                    .is_some_and(|ptx| !ptx.iter().any(|p| p.ptx_reaches(capability)))
+            {
+                self.add(
+                    Finding::new(Code::EnvPath, Severity::Error, format!("CUDA_FORCE_PTX_JIT=1 ignores machine code, and torch {name} has no PTX for {card}"))
+                        .fact(format!("its code: {list}"), source.clone())
+                        .help("unset CUDA_FORCE_PTX_JIT"),
+                );
+            }
+            self.linalg(wheel, build, gpu, *served, &source);
+        }
+    }
+
+    pub(super) fn linalg(
+        &mut self,
+        wheel: Wheel<'m>,
+        build: &Build,
+        gpu: &GpuMatch,
+        served: Option<Served>,
+        source: &str,
+    ) {
+        let Some(linalg) = &build.linalg else { return };
+        let runs = linalg.iter().any(|c| self.matrix.runs(*c, gpu.capability));
+        if !runs && matches!(served, Some(Served::Exact(_) | Served::SameMajor(_))) {
+            self.add(
+                Finding::new(Code::ArchNotInBinary, Severity::Warning, format!(
+                    "torch {} runs on {}, but part of its linear algebra library has no code for compute capability {}: some torch.linalg functions fail",
+                    wheel.name(), gpu.name, gpu.capability
+                ))
+                .fact(format!("libtorch_cuda_linalg: {}", targets_text(linalg)), source)
+                .help("try the torch.linalg functions that you use on this card, or take another build"),
+            );
+        }
+    }
+
+    /// The nearest builds that have code for a card: of the same release first, then the nearest release.
+    pub(super) fn who_serves(&self, wheel: Wheel<'m>, device: ComputeCapability) -> Vec<String> {
+        let covers = |release: &'m Release| {
+            release.variants.iter().filter(move |v| {
+                v.build(self.platform).is_some_and(|b| {
+                    matches!(
+                        physics::served(self.matrix, &b.code, None, device),
+                        Served::Exact(_) | Served::SameMajor(_)
+                    )
+                })
+            })
+        };
+        let mut help = Vec::new();
+        if let Some(same) = covers(wheel.release).max_by_key(|v| (v.official, v.cuda)) {
+            help.push(format!(
+                "take torch {}+{}, which has code for it",
+                wheel.release.version, same.name
+            ));
+        }
+        let serving: Vec<_> = self
+            .matrix
+            .releases
+            .iter()
+            .filter(|r| covers(r).next().is_some())
+            .map(|r| r.version)
+            .collect();
+        match (serving.first(), serving.last()) {
+            (Some(first), _) if wheel.release.version < *first => {
+                help.push(format!(
+                    "torch {first} is the first release with code for compute capability {device}"
+                ));
+            }
+            (_, Some(last)) if wheel.release.version > *last => {
+                help.push(format!(
+                    "torch {last} is the last release with code for compute capability {device}"
+                ));
+            }
+            (None, _) => help.push(format!(
+                "no release known has code for compute capability {device} on {}",
+                self.platform
+            )),
+            _ => (),
+        }
+        help
+    }
+
+    /// cuDNN has its own list of capabilities.
+    pub(super) fn cudnn(&mut self, wheel: Wheel<'m>) {
+        let (Some(version), Some(cuda)) = (wheel.variant.cudnn, wheel.cuda()) else {
+            return;
+        };
+        let Some(row) = self.matrix.cudnn(version, cuda.major) else {
+            return;
+        };
+        for gpu in &self.case.gpus {
+            let Some(why) = self.cudnn_lacks(row, gpu.capability) else {
+                continue;
+            };
+            self.add(
+                Finding::new(Code::CudnnMismatch, Severity::Error, format!(
+                    "torch {} brings cuDNN {version}, which has no code for {} (compute capability {})", wheel.name(), gpu.name, gpu.capability
+                ))
+                .fact(why, self.matrix.cite_best(&row.evidence))
+                .help("take a build with a cuDNN that serves the card: 9.10.2 is the last for capabilities below 7.5"),
+            );
+        }
+    }
+
+    pub(super) fn cudnn_lacks(&self, row: &Cudnn, device: ComputeCapability) -> Option<String> {
+        if let (Some(code), true) = (row.code.get(&self.platform), row.measured) {
+            let lacks = physics::served(self.matrix, code, None, device) == Served::Nothing;
+            return lacks.then(|| format!("its code: {}", code_text(code)));
+        }
+        // Not read for this platform: a documented lower bound still holds.
+        let min = row.min.filter(|min| device < *min)?;
+        Some(format!("it starts at compute capability {min}"))
+    }
+
+    /// The toolkit that CUDA_HOME names, when a package will be compiled with it.
+    pub(super) fn cuda_home(&self) -> Option<CudaVersion> {
+        let compiled = |p: &crate::domain::Package| {
+            p.local.is_none()
+                && self.matrix.companion_rules.iter().any(|r| r.package == p.name && r.source_build)
+        };
+        self.case.with.iter().any(compiled).then(|| environment::cuda_home(self.case)).flatten()
+    }
+
+    /// The toolkit that compiles extensions.
+    pub(super) fn compiler(&mut self, wheel: Option<Wheel<'m>>) {
+        let Some(nvcc) = self.case.nvcc.or_else(|| self.cuda_home()) else {
+            return;
+        };
+        if let Some((name, cuda)) = wheel.and_then(|w| Some((w.name(), w.cuda()?))) {
+            if nvcc.major != cuda.major {
+                self.add(
+                    Finding::new(Code::ToolkitMismatch, Severity::Error, format!(
+                        "nvcc is of CUDA {nvcc}, torch {name} was built with CUDA {cuda}: torch's extension builder refuses another major"
+                    ))
+                    .fact("a different CUDA major is an error, a different minor a warning", "document: torch/utils/cpp_extension.py")
+                    .help(format!("install the CUDA {cuda} toolkit, or a torch build of CUDA {}", nvcc.major)),
+                );
+            } else if nvcc.series() != cuda {
+                self.add(Finding::new(Code::ToolkitMismatch, Severity::Note, format!(
+                    "nvcc is of CUDA {nvcc}, torch of CUDA {cuda}: torch's extension builder warns, and goes on"
+                )));
+            }
+        }
+        let Some(compiler) = self.matrix.compiler(nvcc) else {
+            self.unknown(format!("the matrix knows no compiler of CUDA {nvcc}"));
+            return;
+        };
+        let arch_list = self
+            .case
+            .env
+            .iter()
+            .find(|(k, _)| k == "TORCH_CUDA_ARCH_LIST")
+            .map(|(_, v)| v.as_str());
+        let wanted: Vec<(ComputeCapability, String)> = if let Some(list) = arch_list {
+            list.split([' ', ';', ','])
+                .filter_map(|word| {
+                    word.trim_end_matches("+PTX").trim_end_matches(['a', 'f']).parse().ok()
+                })
+                .map(|c: ComputeCapability| (c, format!("TORCH_CUDA_ARCH_LIST names {c}")))
+                .collect()
+        } else {
+            // Without a list, torch compiles for the card, but not above its own newest code.
+            let newest =
+                wheel.and_then(|w| w.build?.code.sass.as_ref()?.iter().map(|c| c.capability).max());
+            self.case
+                .gpus
+                .iter()
+                .map(|g| {
+                    (
+                        newest.map_or(g.capability, |n| n.min(g.capability)),
+                        format!("{} asks for it", g.name),
+                    )
+                })
+                .collect()
+        };
+        for (capability, why) in wanted {
+            if !compiler.targets.iter().any(|t| t.capability == capability) {
+                let first = self
+                    .matrix
+                    .compilers
+                    .iter()
+                    .filter(|c| c.targets.iter().any(|t| t.capability == capability));
+                let range: Vec<_> = first.map(|c| c.cuda).collect();
+                let help = match (range.first(), range.last()) {
+                    (Some(first), Some(last)) => {
+                        format!("CUDA {first} to {last} compile for {capability}")
+                    }
+                    _ => format!("no CUDA known compiles for {capability}"),
+                };
+                self.add(
+                    Finding::new(Code::ToolkitMismatch, Severity::Error, format!("nvcc {nvcc} does not compile for compute capability {capability} ({why})"))
+                        .fact(format!("nvcc {}: {}", compiler.cuda, targets_text(&compiler.targets)), self.matrix.cite_best(&compiler.evidence))
+                        .help(help),
+                );
+            }
+        }
+    }
+}

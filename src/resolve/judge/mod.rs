@@ -1,0 +1,283 @@
+//! Judges one exact combination: every finding that applies, the decisive one first.
+//!
+//! Chain: the file exists and is reachable -> it has GPU code -> Python, glibc -> the card is
+//! driven -> the driver starts this CUDA -> the card finds code -> libraries, companions, compiler.
+
+mod code;
+mod file;
+mod machine;
+
+use serde::Serialize;
+
+use super::case::Case;
+use super::physics::Served;
+use super::{companion, environment};
+use crate::domain::{
+    Code, CodeTarget, CudaVersion, DriverVersion, Platform, Severity, WheelVariant,
+};
+use crate::matrix::{Build, CodeList, GpuMatch, Matrix, Release, Variant};
+
+/// Something to be said about a combination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What it is about.
+    pub code: Code,
+    /// How much it weighs.
+    pub severity: Severity,
+    /// One sentence that names both sides.
+    pub message: String,
+    /// What it rests on.
+    pub facts: Vec<Fact>,
+    /// What to do, cheapest first.
+    pub help: Vec<String>,
+}
+
+/// A fact and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fact {
+    /// The fact.
+    pub text: String,
+    /// Its evidence.
+    pub source: String,
+}
+
+impl Finding {
+    /// A finding without facts and help.
+    pub fn new(code: Code, severity: Severity, message: impl Into<String>) -> Self {
+        Self { code, severity, message: message.into(), facts: Vec::new(), help: Vec::new() }
+    }
+
+    /// Adds what it rests on.
+    #[must_use]
+    pub fn fact(mut self, text: impl Into<String>, source: impl Into<String>) -> Self {
+        self.facts.push(Fact { text: text.into(), source: source.into() });
+        self
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn help(mut self, text: impl Into<String>) -> Self {
+        self.help.push(text.into());
+        self
+    }
+}
+
+/// What was found.
+#[derive(Debug, Clone)]
+pub struct Judgement<'m> {
+    /// The decisive finding's code, or `ok`, `ok-via-ptx-jit`, `unknown`.
+    pub verdict: Code,
+    /// All findings, decisive first.
+    pub findings: Vec<Finding>,
+    /// Each card.
+    pub gpus: Vec<JudgedGpu>,
+    /// The driver bounds that follow from file and cards.
+    pub driver: DriverBounds,
+    /// The file that was judged.
+    pub wheel: Option<Wheel<'m>>,
+    /// What was not given and so not judged.
+    pub not_judged: Vec<&'static str>,
+}
+
+/// A card and how the file serves it.
+#[derive(Debug, Clone)]
+pub struct JudgedGpu {
+    /// The card.
+    pub gpu: GpuMatch,
+    /// How it is served, when a file was named.
+    pub served: Option<Served>,
+}
+
+/// Which drivers run a file on some cards.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DriverBounds {
+    /// Lowest that runs it.
+    pub min: Option<DriverVersion>,
+    /// Lowest that implements its CUDA, so that PTX works too.
+    pub native: Option<DriverVersion>,
+    /// Last branch that drives all cards; `None`: no end is known.
+    pub max_branch: Option<u16>,
+    /// How the driver at hand stands to it.
+    pub mode: Option<DriverMode>,
+}
+
+/// How a driver runs a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriverMode {
+    /// It implements the build's CUDA.
+    Native,
+    /// By minor-version compatibility.
+    MinorCompat,
+    /// By a cuda-compat package.
+    ForwardCompat,
+}
+
+impl DriverMode {
+    /// The word in the JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::MinorCompat => "minor-compat",
+            Self::ForwardCompat => "forward-compat",
+        }
+    }
+}
+
+/// A torch file, found in the matrix.
+#[derive(Debug, Clone, Copy)]
+pub struct Wheel<'m> {
+    /// Its release.
+    pub release: &'m Release,
+    /// Its build.
+    pub variant: &'m Variant,
+    /// Its platform; `None` for builds without GPU code.
+    pub build: Option<&'m Build>,
+    /// PyPI serves it.
+    pub on_pypi: bool,
+}
+
+impl<'m> Wheel<'m> {
+    /// `2.6.0+cu126`
+    pub fn name(&self) -> String {
+        format!("{}+{}", self.release.version, self.variant.name)
+    }
+
+    /// CUDA of the build.
+    pub fn cuda(&self) -> Option<CudaVersion> {
+        self.variant.cuda
+    }
+
+    /// The wheel of a variant on a platform, when it was published.
+    pub fn find(release: &'m Release, name: WheelVariant, platform: Platform) -> Option<Self> {
+        let variant = release.variant(name)?;
+        let on_pypi = release.pypi.get(&platform) == Some(&name);
+        let build = variant.build(platform);
+        (build.is_some() || variant.cuda.is_none()).then_some(Self {
+            release,
+            variant,
+            build,
+            on_pypi,
+        })
+    }
+}
+
+/// Judges `case` by `matrix`.
+pub fn judge<'m>(case: &Case, matrix: &'m Matrix) -> Judgement<'m> {
+    let mut court = Court { case, matrix, platform: case.platform(), findings: Vec::new() };
+    if !court.platform.has_cuda() {
+        let platform = court.platform;
+        court.add(
+            Finding::new(
+                Code::NoCudaPlatform,
+                Severity::Error,
+                format!("there is no CUDA build of torch for {platform}"),
+            )
+            .fact(
+                "CUDA builds exist for linux/amd64, linux/arm64 and windows/amd64",
+                "document: PyTorch wheel index",
+            )
+            .help("build and run on one of these platforms; a Mac runs torch on its CPU or by MPS"),
+        );
+    }
+    let wheel =
+        if court.platform.has_cuda() || case.torch.is_some() { court.wheel() } else { None };
+    court.hosts();
+    court.python(wheel);
+    court.libc(wheel);
+    let mut driver = DriverBounds::default();
+    let gpus = court.cards(wheel, &mut driver);
+    court.driver(wheel, &gpus, &mut driver);
+    if let Some(wheel) = wheel {
+        court.code(wheel, &gpus, driver.mode);
+        court.cudnn(wheel);
+    }
+    court.compiler(wheel);
+    let companions = companion::judge(case, matrix, wheel, court.platform, driver.mode);
+    court.findings.extend(companions);
+    let surroundings = environment::judge(case, matrix, wheel);
+    court.findings.extend(surroundings);
+    court.finish(wheel, gpus, driver)
+}
+
+struct Court<'c, 'm> {
+    case: &'c Case,
+    matrix: &'m Matrix,
+    platform: Platform,
+    findings: Vec<Finding>,
+}
+
+impl<'m> Court<'_, 'm> {
+    fn add(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    fn unknown(&mut self, message: impl Into<String>) -> &mut Finding {
+        self.findings.push(Finding::new(Code::Unknown, Severity::Unknown, message));
+        let last = self.findings.len() - 1;
+        &mut self.findings[last]
+    }
+
+    fn finish(
+        mut self,
+        wheel: Option<Wheel<'m>>,
+        gpus: Vec<JudgedGpu>,
+        driver: DriverBounds,
+    ) -> Judgement<'m> {
+        self.findings.sort_by_key(|f| (f.severity, f.code));
+        self.findings.dedup();
+        let decisive =
+            self.findings.first().filter(|f| f.severity <= Severity::Unknown).map(|f| f.code);
+        let given = self.case;
+        let nothing = given.torch.is_none()
+            && wheel.is_none()
+            && given.driver.is_none()
+            && given.with.is_empty()
+            && given.base_image.is_none()
+            && given.env.is_empty()
+            && given.module.is_none()
+            && given.nvcc.is_none();
+        let verdict = decisive.unwrap_or_else(|| {
+            if nothing {
+                Code::Unknown
+            } else if gpus.iter().any(|g| matches!(g.served, Some(Served::Ptx(_)))) {
+                Code::OkViaPtxJit
+            } else {
+                Code::Ok
+            }
+        });
+        let case = self.case;
+        let absent = [
+            (case.torch.is_none() && wheel.is_none(), "torch"),
+            (case.gpus.is_empty(), "gpu"),
+            (case.driver.is_none(), "driver"),
+            (case.python.is_none(), "python"),
+            (environment::libc(case, self.matrix).is_none() && self.platform.is_linux(), "os"),
+            (case.nvcc.is_none(), "nvcc"),
+            (case.base_image.is_none(), "base-image"),
+            (case.module.is_none(), "kernel-module"),
+        ];
+        let not_judged =
+            absent.into_iter().filter(|(absent, _)| *absent).map(|(_, name)| name).collect();
+        Judgement { verdict, findings: self.findings, gpus, driver, wheel, not_judged }
+    }
+}
+
+/// `sm_80 sm_90, PTX compute_90`, or what is missing.
+pub fn code_text(code: &CodeList) -> String {
+    let sass =
+        code.sass.as_deref().map_or_else(|| "machine code not read".to_owned(), targets_text);
+    let ptx = match code.ptx.as_deref() {
+        None => "PTX not read".to_owned(),
+        Some([]) => "no PTX".to_owned(),
+        Some(list) => targets_text(list),
+    };
+    format!("{sass}; {ptx}")
+}
+
+fn targets_text(list: &[CodeTarget]) -> String {
+    if list.is_empty() {
+        return "none".into();
+    }
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,149 @@
+//! Requirements placed in the matrix: every name found, every short form spelled out.
+
+use std::collections::BTreeSet;
+
+use super::case::{Driver, Libc};
+use crate::domain::{KernelModule, Package, Platform};
+use crate::matrix::{GpuMatch, Matrix};
+use crate::requirements::{
+    Allow, CudaWish, Need, Prefer, PythonWish, Requirements, Target, TorchWish,
+};
+
+/// What is to be solved. Cheap to copy and to change: explanations solve many variations of it.
+#[derive(Debug, Clone)]
+pub struct Problem {
+    /// Wanted torch.
+    pub torch: Option<TorchWish>,
+    /// Wanted Python.
+    pub python: Option<PythonWish>,
+    /// Wanted CUDA.
+    pub cuda: Option<CudaWish>,
+    /// Further packages.
+    pub with: Vec<Package>,
+    /// Needs.
+    pub needs: BTreeSet<Need>,
+    /// Preference.
+    pub prefer: Prefer,
+    /// What is allowed.
+    pub allow: Allow,
+    /// Pools.
+    pub targets: Vec<Pool>,
+}
+
+/// A target, placed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pool {
+    /// Name.
+    pub name: String,
+    /// Cards.
+    pub gpus: Vec<GpuMatch>,
+    /// Driver.
+    pub driver: Option<Driver>,
+    /// Platform as given.
+    pub platform: Option<Platform>,
+    /// C library.
+    pub libc: Option<Libc>,
+    /// Flavour of the kernel module.
+    pub module: Option<KernelModule>,
+}
+
+impl Pool {
+    /// Platform as given, or the only machine that the cards are built into, or Linux on x86-64.
+    pub fn platform(&self) -> Platform {
+        self.platform
+            .or_else(|| self.gpus.iter().find_map(|gpu| gpu.host))
+            .unwrap_or(Platform::LinuxAmd64)
+    }
+}
+
+/// A name that the matrix does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unplaced {
+    /// The text itself.
+    pub given: String,
+    /// What is wrong.
+    pub message: String,
+    /// Names that come near.
+    pub near: Vec<String>,
+    /// Target it belongs to.
+    pub target: String,
+}
+
+impl Problem {
+    /// Places requirements.
+    ///
+    /// # Errors
+    /// Every name that has no row.
+    pub fn place(wanted: &Requirements, matrix: &Matrix) -> Result<Self, Vec<Unplaced>> {
+        let mut unplaced = Vec::new();
+        let targets =
+            wanted.targets.iter().map(|t| place_target(t, matrix, &mut unplaced)).collect();
+        if !unplaced.is_empty() {
+            return Err(unplaced);
+        }
+        Ok(Self {
+            torch: wanted.torch.clone(),
+            python: wanted.python.clone(),
+            cuda: wanted.cuda.clone(),
+            with: wanted.with.clone(),
+            needs: wanted.needs.clone(),
+            prefer: wanted.prefer,
+            allow: wanted.allow,
+            targets,
+        })
+    }
+
+    /// The same problem for one of its targets.
+    #[must_use]
+    pub fn only(&self, target: usize) -> Self {
+        Self { targets: vec![self.targets[target].clone()], ..self.clone() }
+    }
+}
+
+/// Finds a card, or says what is wrong with its name.
+pub fn place_gpu(given: &str, target: &str, matrix: &Matrix) -> Result<GpuMatch, Unplaced> {
+    matrix.gpu(given).map_err(|near| {
+        let shown: String = given.chars().take(60).collect();
+        Unplaced {
+            given: given.into(),
+            message: format!("the matrix knows no GPU `{shown}`"),
+            near,
+            target: target.into(),
+        }
+    })
+}
+
+fn place_target(target: &Target, matrix: &Matrix, unplaced: &mut Vec<Unplaced>) -> Pool {
+    let mut gpus = Vec::new();
+    for given in &target.gpus {
+        match place_gpu(given, &target.name, matrix) {
+            Ok(gpu) => gpus.push(gpu),
+            Err(err) => unplaced.push(err),
+        }
+    }
+    let mut note = |given: String, message: String| {
+        unplaced.push(Unplaced { given, message, near: Vec::new(), target: target.name.clone() });
+    };
+    let driver = target.driver.and_then(|spec| match Driver::place(spec, matrix) {
+        Ok(driver) => Some(driver),
+        Err(message) => {
+            note(spec.to_string(), message);
+            None
+        }
+    });
+    let libc = target.os.as_ref().and_then(|os| match Libc::find(os, matrix) {
+        Ok(libc) => Some(libc),
+        Err(message) => {
+            note(os.clone(), message);
+            None
+        }
+    });
+    Pool {
+        name: target.name.clone(),
+        gpus,
+        driver,
+        platform: target.platform,
+        libc,
+        module: target.kernel_module,
+    }
+}
