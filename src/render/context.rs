@@ -1,0 +1,354 @@
+//! What a template sees. A field that does not apply is null, so `{% if %}` can ask for it; a name
+//! that does not exist is an error.
+//!
+//! Every text here comes from a checked type of the lock: names, versions, tags and digests hold no
+//! newline, quote, backtick, `$`, `;`, `&` or backslash.
+
+use serde::Serialize;
+
+use super::Kind;
+use crate::domain::{ComputeCapability, Platform, PythonVersion, Suffix};
+use crate::lock::{self, Fetched, Index, Lockfile, Mode, Repository, Serving, Tag};
+
+/// Image that brings the installer.
+const UV_IMAGE: &str = "ghcr.io/astral-sh/uv:0.13.8";
+/// What packages without a ready file need to be compiled; taken into no image.
+const BUILD_TOOLS: &[&str] = &["ninja", "packaging", "pip", "psutil", "setuptools", "wheel"];
+
+/// The whole context.
+#[derive(Debug, Clone, Serialize)]
+pub struct Page {
+    /// The lock that is rendered.
+    pub lock: LockFacts,
+    /// Image that brings uv.
+    pub uv_image: &'static str,
+    /// Build requirements of packages that are compiled.
+    pub build_tools: &'static [&'static str],
+    /// Targets, in the order of the lock. For a Dockerfile those for Linux only.
+    pub targets: Vec<Target>,
+    /// Targets that this kind cannot serve.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Facts about the lock.
+#[derive(Debug, Clone, Serialize)]
+pub struct LockFacts {
+    /// `sha256:` of its text.
+    pub digest: String,
+    /// Id of the matrix.
+    pub matrix: String,
+    /// Digest of the matrix.
+    pub matrix_digest: String,
+    /// Digests of images or hashes of packages have not been fetched.
+    pub unfetched: bool,
+}
+
+/// A target that is not rendered.
+#[derive(Debug, Clone, Serialize)]
+pub struct LeftOut {
+    /// Its name.
+    pub name: String,
+    /// Its platform.
+    pub platform: String,
+}
+
+/// One target.
+#[derive(Debug, Clone, Serialize)]
+pub struct Target {
+    /// Its name, also of its stage.
+    pub name: String,
+    /// `linux/amd64`
+    pub platform: String,
+    /// `amd64`
+    pub arch: String,
+    /// `3.12`, with its patch and `t` where the lock has them.
+    pub python: String,
+    /// `3.12` or `3.13t`, never with a patch.
+    pub python_series: String,
+    /// `2.9.1` from PyPI, `2.9.1+cu126` from a PyTorch index.
+    pub torch: String,
+    /// `cu126`
+    pub variant: String,
+    /// `12.6`, which `torch.version.cuda` must print.
+    pub cuda: String,
+    /// `2.28`
+    pub glibc_min: Option<String>,
+    /// Cards.
+    pub gpus: Vec<Card>,
+    /// Driver bounds.
+    pub driver: Driver,
+    /// `12.0` for `NVIDIA_REQUIRE_CUDA=cuda>=12.0`; null where an older driver serves by cuda-compat.
+    pub require_cuda: Option<String>,
+    /// Image of the result, which is also where packages are installed.
+    pub base: Image,
+    /// Image in which extensions are compiled; null where nothing is.
+    pub compile: Option<Compile>,
+    /// Debian packages of the result.
+    pub apt: Vec<String>,
+    /// Packages from indexes of their own, torch first: one install line each.
+    pub from_index: Vec<FromIndex>,
+    /// Requirements from PyPI, by name.
+    pub from_pypi: Vec<String>,
+    /// Requirements from PyPI that are compiled.
+    pub from_source: Vec<String>,
+    /// Exact versions that later install lines must not change.
+    pub constraints: Vec<String>,
+}
+
+/// Where a target is compiled.
+#[derive(Debug, Clone, Serialize)]
+pub struct Compile {
+    /// Image.
+    pub image: Image,
+    /// `8.0;9.0+PTX`, the value of `TORCH_CUDA_ARCH_LIST`.
+    pub arch_list: String,
+}
+
+/// An image.
+#[derive(Debug, Clone, Serialize)]
+pub struct Image {
+    /// `python:3.12-slim-trixie`, with its digest when the lock has it.
+    pub reference: String,
+    /// The same in full, `docker.io/library/python:3.12-slim-trixie`.
+    pub full_name: String,
+    /// It has no Python that fits, so uv installs one in /opt/python.
+    pub bare: bool,
+}
+
+/// Packages of one index.
+#[derive(Debug, Clone, Serialize)]
+pub struct FromIndex {
+    /// Its address.
+    pub url: String,
+    /// Requirements, torch first.
+    pub packages: Vec<String>,
+}
+
+/// A card.
+#[derive(Debug, Clone, Serialize)]
+pub struct Card {
+    /// All of it in words: `NVIDIA L4 (compute capability 8.9, runs sm_86)`.
+    pub text: String,
+    /// `NVIDIA L4`
+    pub name: String,
+    /// `8.9`
+    pub capability: String,
+    /// `exact`, `same-major` or `ptx`; null: not known.
+    pub served_by: Option<&'static str>,
+    /// `sm_86`
+    pub code: Option<String>,
+}
+
+/// Driver bounds.
+#[derive(Debug, Clone, Serialize)]
+pub struct Driver {
+    /// As the requirements state it.
+    pub given: Option<String>,
+    /// Lowest that runs the target.
+    pub min: Option<String>,
+    /// Lowest that implements its CUDA.
+    pub native: Option<String>,
+    /// Last branch that drives all cards.
+    pub max_branch: Option<u16>,
+    /// `native`, `minor-compat` or `forward-compat`.
+    pub mode: Option<&'static str>,
+}
+
+impl Page {
+    pub(super) fn new(lock: &Lockfile, kind: Kind) -> Self {
+        let fits = |target: &&lock::Target| match kind {
+            Kind::Dockerfile => {
+                matches!(target.platform, Platform::LinuxAmd64 | Platform::LinuxArm64)
+            }
+            Kind::Install => true,
+        };
+        let (targets, left_out): (Vec<_>, Vec<_>) = lock.targets.iter().partition(fits);
+        let unfetched = |target: &&lock::Target| {
+            target.base.digest == Fetched::Unfetched
+                || target.packages.iter().any(|p| p.hash == Fetched::Unfetched)
+        };
+        Self {
+            lock: LockFacts {
+                digest: lock.digest().to_string(),
+                matrix: lock.matrix.id.to_string(),
+                matrix_digest: lock.matrix.digest.to_string(),
+                unfetched: targets.iter().any(unfetched),
+            },
+            uv_image: UV_IMAGE,
+            build_tools: BUILD_TOOLS,
+            targets: targets.into_iter().map(Target::new).collect(),
+            left_out: left_out
+                .into_iter()
+                .map(|t| LeftOut { name: t.name.to_string(), platform: t.platform.to_string() })
+                .collect(),
+        }
+    }
+}
+
+impl Target {
+    fn new(target: &lock::Target) -> Self {
+        let platform = target.platform.name();
+        let mut requested: Vec<_> = target.packages.iter().filter(|p| p.requested).collect();
+        requested.sort_by_key(|p| p.name.as_str() != "torch");
+        let (source, ready): (Vec<_>, Vec<_>) = requested.into_iter().partition(|p| p.source_build);
+        let mut from_index: Vec<FromIndex> = Vec::new();
+        for package in &ready {
+            let Some(url) = package.index.url() else {
+                continue;
+            };
+            match from_index.iter_mut().find(|line| line.url == url) {
+                Some(line) => line.packages.push(requirement(package)),
+                None => from_index.push(FromIndex { url, packages: vec![requirement(package)] }),
+            }
+        }
+        let pypi = ready.iter().filter(|p| p.index == Index::Pypi);
+        Self {
+            name: target.name.to_string(),
+            platform: platform.into(),
+            arch: platform.split_once('/').map_or(platform, |(_, arch)| arch).into(),
+            python: target.python.to_string(),
+            python_series: PythonVersion { patch: None, ..target.python }.to_string(),
+            torch: target.torch_version(),
+            variant: target.variant.to_string(),
+            cuda: target.cuda.series().to_string(),
+            glibc_min: target.glibc_min.map(|v| v.to_string()),
+            gpus: target.gpus.iter().map(Card::new).collect(),
+            driver: Driver {
+                given: target.driver.given.map(|v| v.to_string()),
+                min: target.driver.min.map(|v| v.to_string()),
+                native: target.driver.native.map(|v| v.to_string()),
+                max_branch: target.driver.max_branch,
+                mode: target.driver.mode.map(Mode::word),
+            },
+            require_cuda: require_cuda(target),
+            base: Image::new(
+                &target.base.repository,
+                &target.base.tag,
+                &target.base.digest,
+                target.python,
+            ),
+            compile: compile(target, !source.is_empty()),
+            apt: target.base.apt.iter().map(ToString::to_string).collect(),
+            from_index,
+            from_pypi: pypi.map(|p| requirement(p)).collect(),
+            from_source: source.into_iter().map(requirement).collect(),
+            constraints: ready.iter().filter_map(|p| exact(p)).collect(),
+        }
+    }
+}
+
+impl Card {
+    fn new(gpu: &lock::Gpu) -> Self {
+        let named = format!("compute capability {}", gpu.capability);
+        let code = gpu.served.map_or_else(String::new, |(_, code)| format!("runs {code}"));
+        let details: Vec<_> = [named.as_str(), &code]
+            .into_iter()
+            .filter(|part| !part.is_empty() && *part != gpu.name.as_str())
+            .collect();
+        Self {
+            text: if details.is_empty() {
+                gpu.name.to_string()
+            } else {
+                format!("{} ({})", gpu.name, details.join(", "))
+            },
+            name: gpu.name.to_string(),
+            capability: gpu.capability.to_string(),
+            served_by: gpu.served.map(|(how, _)| how.word()),
+            code: gpu.served.map(|(_, code)| code.to_string()),
+        }
+    }
+}
+
+impl Image {
+    fn new(repository: &Repository, tag: &Tag, digest: &Fetched, python: PythonVersion) -> Self {
+        let name = format!("{repository}:{tag}");
+        let registry = match repository.as_str().split_once('/') {
+            // A first segment with a dot is the host of a registry, `ghcr.io/x`.
+            Some((host, _)) if host.contains('.') => "",
+            Some(_) => "docker.io/",
+            None => "docker.io/library/",
+        };
+        Self {
+            full_name: format!("{registry}{name}"),
+            reference: match digest {
+                Fetched::Digest(digest) => format!("{name}@{digest}"),
+                Fetched::Unfetched => name,
+            },
+            // The official images have the ordinary interpreter only.
+            bare: repository.as_str() != "python" || python.free_threaded,
+        }
+    }
+}
+
+/// `torchvision==0.24.1+cu126`, where the version is known.
+fn exact(package: &lock::Package) -> Option<String> {
+    let version = package.version.as_ref()?;
+    let local = package.local.as_ref().map_or_else(String::new, |local| format!("+{local}"));
+    Some(format!("{}=={version}{local}", package.name))
+}
+
+/// The package as an install line names it, extras included.
+fn requirement(package: &lock::Package) -> String {
+    let extras: Vec<_> = package.extras.iter().map(lock::PackageName::as_str).collect();
+    let extras = if extras.is_empty() { String::new() } else { format!("[{}]", extras.join(",")) };
+    let name = package.name.as_str();
+    match (exact(package), &package.specifier) {
+        (Some(exact), _) => format!("{name}{extras}{}", &exact[name.len()..]),
+        (None, Some(specifier)) => {
+            format!("{name}{extras}{}", specifier.to_string().replace(", ", ","))
+        }
+        (None, None) => format!("{name}{extras}"),
+    }
+}
+
+/// The CUDA that a driver must implement to start the image, no more than the lock needs.
+///
+/// Machine code runs on any driver of the same CUDA major (minor-version compatibility); PTX needs
+/// a driver that implements the build's own CUDA. By cuda-compat an older major serves, which this
+/// variable cannot say.
+fn require_cuda(target: &lock::Target) -> Option<String> {
+    let jit = target.gpus.iter().any(|g| matches!(g.served, Some((Serving::Ptx, _))));
+    match target.driver.mode {
+        Some(Mode::ForwardCompat) => None,
+        Some(Mode::Native) => Some(target.cuda.series().to_string()),
+        _ if jit => Some(target.cuda.series().to_string()),
+        _ => Some(format!("{}.0", target.cuda.major)),
+    }
+}
+
+fn compile(target: &lock::Target, needed: bool) -> Option<Compile> {
+    let base = &target.base;
+    let image = match &base.builder {
+        Some((repository, tag)) => Image::new(repository, tag, &Fetched::Unfetched, target.python),
+        None if needed => Image::new(&base.repository, &base.tag, &base.digest, target.python),
+        None => return None,
+    };
+    Some(Compile { image, arch_list: arch_list(&target.gpus) })
+}
+
+/// `TORCH_CUDA_ARCH_LIST` for the cards of a target.
+///
+/// A card that torch itself reaches by PTX alone may be unknown to the compiler, so its extensions
+/// carry the same PTX.
+fn arch_list(gpus: &[lock::Gpu]) -> String {
+    let mut archs: Vec<(ComputeCapability, bool)> = Vec::new();
+    for gpu in gpus {
+        let arch = match gpu.served {
+            Some((Serving::Ptx, code)) if code.suffix == Suffix::Plain => (code.capability, true),
+            _ => (gpu.capability, false),
+        };
+        archs.push(arch);
+    }
+    archs.sort_unstable();
+    // With PTX, an architecture is compiled to machine code as well.
+    archs.dedup_by(|later, kept| {
+        let same = later.0 == kept.0;
+        kept.1 |= same && later.1;
+        same
+    });
+    let words: Vec<_> = archs
+        .iter()
+        .map(|(arch, ptx)| format!("{arch}{}", if *ptx { "+PTX" } else { "" }))
+        .collect();
+    words.join(";")
+}

@@ -1,0 +1,258 @@
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use proptest::prelude::*;
+
+use super::{Error, Kind, Options, render};
+use crate::lock::{Lockfile, sample};
+
+fn built_in(kind: Kind, lock: &Lockfile) -> String {
+    render(kind, lock, &Options::default()).unwrap()
+}
+
+fn by(template: &str) -> Result<String, Error> {
+    render(Kind::Dockerfile, &sample::lock(), &Options { user_template: Some(template) })
+}
+
+/// The sample cut down to one target.
+fn only(name: &str) -> Lockfile {
+    let mut lock = sample::lock();
+    lock.targets.retain(|t| t.name.as_str() == name);
+    lock
+}
+
+#[test]
+fn the_same_lock_gives_the_same_text() {
+    for kind in [Kind::Dockerfile, Kind::Install] {
+        let text = built_in(kind, &sample::lock());
+        assert_eq!(text, built_in(kind, &sample::lock()));
+        assert!(text.ends_with('\n') && !text.ends_with("\n\n"));
+        assert!(text.lines().all(|line| line.trim_end() == line));
+        assert!(text.contains(sample::lock().digest().as_str()));
+        assert!(!text.contains("extra-index-url"));
+    }
+}
+
+#[test]
+fn a_dockerfile_has_a_stage_for_each_target() {
+    let text = built_in(Kind::Dockerfile, &sample::lock());
+    assert!(text.starts_with("# syntax=docker/dockerfile:1\n"));
+    for stage in ["train", "fleet", "arm", "compiled"] {
+        assert!(
+            text.contains(&format!(" AS {stage}\n"))
+                && text.contains(&format!(" AS {stage}.build\n"))
+        );
+    }
+    assert!(text.ends_with("\nFROM train\n"));
+    assert!(text.contains("Left out: target desk is for windows/amd64"));
+    let one = built_in(Kind::Dockerfile, &only("arm"));
+    assert!(one.ends_with("CMD [\"python\"]\n"));
+    let digest = "3".repeat(64);
+    assert!(one.contains(&format!("FROM python:3.12-slim-trixie@sha256:{digest} AS arm\n")));
+}
+
+#[test]
+fn packages_come_from_one_index_each() {
+    let text = built_in(Kind::Dockerfile, &only("fleet"));
+    assert!(text.contains("--index-url https://download.pytorch.org/whl/cu126 \\\n      torch==2.14.1+cu126 \\\n      torchvision==0.29.1+cu126\n"));
+    assert!(text.contains("printf '%s\\n' torch==2.14.1+cu126 torchvision==0.29.1+cu126 vllm==0.25.0 > /opt/constraints.txt"));
+    assert!(text.contains("--constraint /opt/constraints.txt \\\n      vllm==0.25.0\n"));
+    assert!(!text.contains("nvidia-cudnn"));
+    let text = built_in(Kind::Dockerfile, &only("train"));
+    assert!(!text.contains("--index-url"));
+    assert!(text.contains("uv pip install \\\n      torch==2.14.1 \\\n      torchvision==0.29.1 \\\n      'transformers[accelerate]>=5,<6'\n"));
+    assert!(text.contains("--no-install-recommends gcc libc6-dev \\"));
+}
+
+#[test]
+fn the_driver_is_asked_for_no_more_than_needed() {
+    let require = |name: &str| {
+        let text = built_in(Kind::Dockerfile, &only(name));
+        text.split_once("NVIDIA_REQUIRE_CUDA=")
+            .map(|(_, rest)| rest.lines().next().unwrap().to_owned())
+    };
+    assert_eq!(require("train").as_deref(), Some("\"cuda>=13.0\""));
+    assert_eq!(require("fleet").as_deref(), Some("\"cuda>=12.0\""));
+    assert_eq!(require("arm").as_deref(), Some("\"cuda>=13.0\""));
+    // One of its cards lives on PTX.
+    assert_eq!(require("compiled").as_deref(), Some("\"cuda>=12.8\""));
+    let mut lock = only("arm");
+    lock.targets[0].driver.mode = Some(crate::lock::Mode::ForwardCompat);
+    assert!(!built_in(Kind::Dockerfile, &lock).contains("NVIDIA_REQUIRE_CUDA"));
+}
+
+#[test]
+fn extensions_are_compiled_for_the_cards() {
+    let text = built_in(Kind::Dockerfile, &only("compiled"));
+    assert!(text.contains("FROM nvidia/cuda:12.8.1-devel-ubuntu24.04 AS compiled.compile\n"));
+    assert!(text.contains("TORCH_CUDA_ARCH_LIST=\"8.0;12.0+PTX\""));
+    assert!(text.contains("pip wheel --no-deps --no-build-isolation"));
+    assert!(text.contains("FROM python:3.12-slim-trixie AS compiled\n"));
+    let text = built_in(Kind::Install, &only("compiled"));
+    assert!(text.contains("TORCH_CUDA_ARCH_LIST='8.0;12.0+PTX'"));
+    assert!(text.contains("from_pypi --no-build-isolation \\\n            flash-attn==2.8.3\n"));
+}
+
+#[test]
+fn a_base_without_python_gets_one() {
+    let mut lock = only("desk");
+    lock.targets[0].platform = "linux/amd64".parse().unwrap();
+    let text = built_in(Kind::Dockerfile, &lock);
+    assert!(text.contains("uv venv --managed-python --python 3.13t /opt/venv"));
+    assert!(text.contains("COPY --from=desk.build /opt/python /opt/python"));
+    assert!(text.contains("base.name=\"docker.io/nvidia/cuda:13.0.2-runtime-ubuntu24.04\""));
+}
+
+#[test]
+fn what_docker_cannot_name_is_refused() {
+    for (name, part) in
+        [("3090", "starts with a letter"), ("scratch", "reserves"), ("context", "reserves")]
+    {
+        let lock = Lockfile::parse(
+            &sample::text().replace("name = \"fleet\"", &format!("name = \"{name}\"")),
+            "lock",
+        )
+        .unwrap();
+        let error = render(Kind::Dockerfile, &lock, &Options::default()).unwrap_err();
+        assert!(error.to_string().contains(part) && error.to_string().contains(name), "{error}");
+        assert!(render(Kind::Install, &lock, &Options::default()).is_ok());
+    }
+    assert!(matches!(
+        render(Kind::Dockerfile, &only("desk"), &Options::default()),
+        Err(Error::NoContainer)
+    ));
+}
+
+#[test]
+fn templates_of_users_see_the_same_context() {
+    let text = by(
+        "{% for t in targets %}{{ t.name }} {{ t.driver.min | docker_quote }} {{ t.torch | shell_quote }}\n{% endfor %}",
+    );
+    assert_eq!(text.unwrap().lines().next(), Some("train \"580.65.06\" 2.14.1"));
+    for (template, part) in [
+        ("{{ nothing }}", "Variable `nothing` is not defined"),
+        ("{{ targets[0].colour }}", "undefined"),
+        ("{% if %}", "expected"),
+        ("{{ lock.digest | colour }}", "colour"),
+        ("{% include \"/etc/passwd\" %}", "passwd"),
+        ("{% extends \"x\" %}", "extends"),
+    ] {
+        let error = by(template).unwrap_err();
+        assert!(matches!(error, Error::Template(_)) && error.help().is_some());
+        assert!(error.to_string().to_lowercase().contains(&part.to_lowercase()), "{error}");
+    }
+}
+
+#[test]
+#[ignore = "writes samples for hadolint, Docker's parser and shellcheck to /tmp/render-samples"]
+fn samples() {
+    let folder = std::path::Path::new("/tmp/render-samples");
+    std::fs::create_dir_all(folder).unwrap();
+    let write = |name: String, lock: &Lockfile| {
+        if let Ok(text) = render(Kind::Dockerfile, lock, &Options::default()) {
+            std::fs::write(folder.join(format!("{name}.Dockerfile")), text).unwrap();
+        }
+        std::fs::write(folder.join(format!("{name}.sh")), built_in(Kind::Install, lock)).unwrap();
+    };
+    write("all".into(), &sample::lock());
+    for target in &sample::lock().targets {
+        write(target.name.to_string(), &only(target.name.as_str()));
+    }
+    let mut bare = only("desk");
+    bare.targets[0].platform = "linux/amd64".parse().unwrap();
+    write("bare".into(), &bare);
+    // Two indexes, and a package to compile on top of them.
+    let (vllm, vision) = (
+        "name = \"vllm\"\n",
+        "local = \"cu126\"\nindex = \"pytorch-cu126\"\nrequested = true\nhash = \"unfetched\"\n\n[[target.package]]\nname = \"vllm\"",
+    );
+    let text = sample::text()
+        .replace(vision, &vision.replace("cu126", "cu130"))
+        .replace(vllm, &format!("{vllm}source_build = true\n"));
+    let mut mixed = Lockfile::parse(&text, "mixed").unwrap();
+    mixed.targets.retain(|t| t.name.as_str() == "fleet");
+    mixed.targets[0].base.builder = sample::lock().target("compiled").unwrap().base.builder.clone();
+    write("mixed".into(), &mixed);
+}
+
+/// Every text of the sample, by its path.
+fn leaves(value: &mut toml::Value, visit: &mut impl FnMut(&mut String)) {
+    match value {
+        toml::Value::String(text) => visit(text),
+        toml::Value::Array(rows) => rows.iter_mut().for_each(|row| leaves(row, visit)),
+        toml::Value::Table(table) => table.iter_mut().for_each(|(_, inner)| leaves(inner, visit)),
+        _ => (),
+    }
+}
+
+fn counted() -> usize {
+    let mut count = 0;
+    leaves(&mut sample::text().parse::<toml::Table>().unwrap().into(), &mut |_| count += 1);
+    count
+}
+
+/// The sample with its `index`th text changed.
+fn changed(index: usize, change: impl Fn(&str) -> String) -> String {
+    let mut value: toml::Value = sample::text().parse::<toml::Table>().unwrap().into();
+    let mut at = 0;
+    leaves(&mut value, &mut |text| {
+        if at == index {
+            *text = change(text);
+        }
+        at += 1;
+    });
+    toml::to_string(&value).unwrap()
+}
+
+/// What is refused is refused on one line; what passes leaves the text as many lines as before.
+fn survives(text: &str, hostile: &str) {
+    match Lockfile::parse(text, "hostile.lock") {
+        Err(error) => assert!(!error.to_string().contains(['\u{1b}', '\0', '\r']), "{error}"),
+        Ok(lock) => {
+            for kind in [Kind::Dockerfile, Kind::Install] {
+                let (new, old) =
+                    (render(kind, &lock, &Options::default()), built_in(kind, &sample::lock()));
+                let Ok(new) = new else { continue };
+                assert_eq!(new.lines().count(), old.lines().count(), "{hostile:?}");
+                assert!(!new.contains(hostile), "{hostile:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn hostile_texts_reach_no_template() {
+    let hostile = [
+        "\nRUN id",
+        "$(id)",
+        "`id`",
+        "'; id; '",
+        "\" && id \"",
+        "a\\",
+        "\r\nUSER 0",
+        "a b; id",
+        "${HOME}",
+        "{{ lock }}",
+        "#x",
+    ];
+    for index in 0..counted() {
+        for hostile in hostile {
+            survives(&changed(index, |_| hostile.to_owned()), hostile);
+            survives(&changed(index, |text| format!("{text}{hostile}")), hostile);
+            survives(&changed(index, |text| format!("{hostile}{text}")), hostile);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_hostile_text_is_refused_or_harmless(
+        index in 0..counted(),
+        before in "[a-z0-9.]{0,6}",
+        sign in prop::sample::select(vec!["\n", "\r", "'", "\"", "`", "$(", ";", "&", "\\", "\0", "|", "\u{2028}", "\u{1b}["]),
+        after in "\\PC{0,12}",
+    ) {
+        let hostile = format!("{before}{sign}{after}");
+        survives(&changed(index, |_| hostile.clone()), &hostile);
+        survives(&changed(index, |text| format!("{text}{sign}{after}")), &format!("{sign}{after}"));
+    }
+}
