@@ -1,0 +1,274 @@
+//! The command line, as clap reads it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Exit codes, shown below the help.
+const EXITS: &str = "\
+Exit codes: 0 done, 1 an honest no, 2 bad usage or input, 3 cannot judge here, 4 network,
+5 unknown to the matrix, 70 a bug of gpuseal, 130 interrupted.";
+
+/// Makes a PyTorch GPU container right before it is built, and proves it on the GPU after.
+#[derive(Debug, Parser)]
+#[command(name = "gpuseal", version, after_help = EXITS, max_term_width = 100)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Another matrix than the embedded one: a folder of YAML files, or one file.
+    #[arg(long, global = true, env = "GPUSEAL_MATRIX", value_name = "DIR|FILE")]
+    pub matrix: Option<PathBuf>,
+    /// Rows of your own, laid over the matrix and marked in every output.
+    #[arg(long, global = true, env = "GPUSEAL_OVERLAY", value_name = "FILE")]
+    pub overlay: Vec<PathBuf>,
+    /// How to answer.
+    #[arg(long, global = true, env = "GPUSEAL_FORMAT", value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+    /// When to use colour.
+    #[arg(long, global = true, env = "GPUSEAL_COLOR", value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+    /// Say where each value comes from.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Print nothing but the result and errors.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+/// Voices of the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text.
+    Human,
+    /// One JSON document.
+    Json,
+    /// GitHub workflow annotations.
+    Github,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR says otherwise.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Pick the stack for every target.
+    Resolve(Resolve),
+    /// Judge one given combination: what if?
+    Check(Check),
+    /// Resolve, and write gpuseal.lock.
+    Lock(Lock),
+    /// Write a Dockerfile or install script from the lock.
+    Render(Render),
+    /// Show, compare and check the compatibility matrix.
+    #[command(subcommand)]
+    Matrix(MatrixCommand),
+}
+
+/// What is wanted: from gpuseal.yaml, changed by flags.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Wanted {
+    /// Folder of the project.
+    #[arg(long, env = "GPUSEAL_PROJECT", default_value = ".", value_name = "DIR")]
+    pub project: PathBuf,
+    /// The configuration file, instead of the one in the project's folder.
+    #[arg(long, env = "GPUSEAL_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// torch: `2.9.1`, `2.9`, `>=2.8,<2.10`, `2.6.0+cu126`.
+    #[arg(long, env = "GPUSEAL_TORCH", value_name = "SPEC")]
+    pub torch: Option<String>,
+    /// Python: `3.12` or a range.
+    #[arg(long, env = "GPUSEAL_PYTHON", value_name = "V")]
+    pub python: Option<String>,
+    /// A card: alias, nvidia-smi name, `sm_90`, `9.0` or cloud instance type. Repeatable.
+    #[arg(long = "gpu", env = "GPUSEAL_GPU", value_delimiter = ',', value_name = "G")]
+    pub gpus: Vec<String>,
+    /// Driver: the oldest of the pool, a branch, a range, `cuda:12.8`.
+    #[arg(long, env = "GPUSEAL_DRIVER", value_name = "D")]
+    pub driver: Option<String>,
+    /// Platform, `linux/amd64`.
+    #[arg(long, env = "GPUSEAL_PLATFORM", value_name = "P")]
+    pub platform: Option<String>,
+    /// Distribution, or `glibc:2.28`.
+    #[arg(long, env = "GPUSEAL_OS", value_name = "NAME")]
+    pub os: Option<String>,
+    /// A further package, as a requirement. Repeatable.
+    #[arg(long = "with", value_name = "REQ")]
+    pub with: Vec<String>,
+    /// CUDA builds: `12.8`, `>=12.6`, `cu128`.
+    #[arg(long, env = "GPUSEAL_CUDA", value_name = "SPEC")]
+    pub cuda: Option<String>,
+    /// What will be done with it: compile, nvcc, nccl, fp8, cudnn. Repeatable.
+    #[arg(long, value_delimiter = ',', value_name = "NEED")]
+    pub needs: Vec<String>,
+    /// Which of several answers is best: newest, stable, oldest-driver, smallest.
+    #[arg(long, env = "GPUSEAL_PREFER", value_name = "HOW")]
+    pub prefer: Option<String>,
+    /// What is only done on demand: ptx, forward-compat, unofficial. Repeatable.
+    #[arg(long, value_delimiter = ',', value_name = "WHAT")]
+    pub allow: Vec<String>,
+    /// Only this target of the file. Repeatable.
+    #[arg(long = "target", value_name = "NAME")]
+    pub targets: Vec<String>,
+}
+
+/// `gpuseal resolve`
+#[derive(Debug, Args)]
+pub struct Resolve {
+    /// What is wanted.
+    #[command(flatten)]
+    pub wanted: Wanted,
+    /// Also fail when gpuseal.lock no longer matches.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// `gpuseal check`
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Exact version, `2.6.0+cu126`; without a label, the file that PyPI serves.
+    #[arg(long, value_name = "VERSION")]
+    pub torch: Option<String>,
+    /// A card. Repeatable.
+    #[arg(long = "gpu", value_name = "G")]
+    pub gpus: Vec<String>,
+    /// Driver, or `none`.
+    #[arg(long, value_name = "D")]
+    pub driver: Option<String>,
+    /// Python, `3.12`.
+    #[arg(long, value_name = "V")]
+    pub python: Option<String>,
+    /// Distribution, or `glibc:2.28`.
+    #[arg(long, value_name = "NAME")]
+    pub os: Option<String>,
+    /// Platform, `linux/amd64`.
+    #[arg(long, value_name = "P")]
+    pub platform: Option<String>,
+    /// The one index that the install line names: `pypi` or a URL.
+    #[arg(long, value_name = "URL")]
+    pub index: Option<String>,
+    /// A further package, `torchvision==0.21.0+cu118`. Repeatable.
+    #[arg(long = "with", value_name = "REQ")]
+    pub with: Vec<String>,
+    /// The toolkit that compiles extensions, `12.1`.
+    #[arg(long, value_name = "V")]
+    pub nvcc: Option<String>,
+    /// An environment variable. Repeatable.
+    #[arg(long = "env", value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
+    /// The base image, `nvidia/cuda:12.8.1-base-ubuntu22.04`.
+    #[arg(long, value_name = "TAG")]
+    pub base_image: Option<String>,
+    /// Flavour of the kernel module.
+    #[arg(long, value_name = "open|proprietary")]
+    pub kernel_module: Option<String>,
+    /// What will be done with it: compile. Repeatable.
+    #[arg(long, value_delimiter = ',', value_name = "NEED")]
+    pub needs: Vec<String>,
+    /// What is only done on demand: forward-compat. Repeatable.
+    #[arg(long, value_delimiter = ',', value_name = "WHAT")]
+    pub allow: Vec<String>,
+    /// Take cards, driver, platform, os and kernel module of this target of gpuseal.yaml.
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// Folder of the project, for --target.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub project: PathBuf,
+}
+
+/// `gpuseal lock`
+#[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "flags of a command line are bools")]
+pub struct Lock {
+    /// What is wanted.
+    #[command(flatten)]
+    pub wanted: Wanted,
+    /// Lock from the matrix alone, without network: hashes and digests are marked as not fetched.
+    #[arg(long, env = "GPUSEAL_OFFLINE")]
+    pub offline: bool,
+    /// Write nothing; fail when the lock is not what would be written.
+    #[arg(long)]
+    pub check: bool,
+    /// Write nothing; show what would change.
+    #[arg(long, conflicts_with = "check")]
+    pub dry_run: bool,
+    /// Replace a lock that cannot be read.
+    #[arg(long)]
+    pub force: bool,
+    /// Also render these next to the lock.
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub render: Vec<Kind>,
+}
+
+/// `gpuseal render`
+#[derive(Debug, Args)]
+pub struct Render {
+    /// What to write.
+    #[arg(value_enum)]
+    pub kind: Kind,
+    /// Folder with gpuseal.lock.
+    #[arg(long, env = "GPUSEAL_PROJECT", default_value = ".", value_name = "DIR")]
+    pub project: PathBuf,
+    /// Where to write; standard output when absent.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Write nothing; fail when the file is not what would be written.
+    #[arg(long, requires = "output")]
+    pub check: bool,
+    /// A Tera template of your own, with the same context.
+    #[arg(long, value_name = "FILE")]
+    pub template: Option<PathBuf>,
+}
+
+/// Kinds of rendered files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// A Dockerfile with a stage for every target.
+    Dockerfile,
+    /// A shell script that installs a target into an environment.
+    Install,
+}
+
+/// `gpuseal matrix`
+#[derive(Debug, Subcommand)]
+pub enum MatrixCommand {
+    /// Show rows: `torch`, `2.8.0+cu128`, `h100`, `branches/570`. Without a name, the whole table of contents.
+    Show {
+        /// A table, a key, or `table/key`.
+        row: Option<String>,
+    },
+    /// List the tables, or the keys of one.
+    List {
+        /// The table.
+        table: Option<String>,
+    },
+    /// What differs between two matrices.
+    Diff {
+        /// The older: a folder, a file, or `embedded`.
+        old: String,
+        /// The newer.
+        new: String,
+    },
+    /// Find every bad row.
+    Check {
+        /// Folder or file; the embedded matrix when absent.
+        path: Option<PathBuf>,
+    },
+}

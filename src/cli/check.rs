@@ -1,0 +1,161 @@
+//! `gpuseal check`
+
+use super::args::{Check, Format, Wanted};
+use super::output::Output;
+use super::wanted;
+use crate::domain::{Code, DriverSpec, ParseError, PythonVersion};
+use crate::error::{Error, Exit};
+use crate::matrix::Matrix;
+use crate::report::{github, human, json_v1};
+use crate::requirements::{Allow, Need, Requirements};
+use crate::resolve::case::{BaseImage, Case, Driver, Index, Libc};
+use crate::resolve::{Unplaced, judge, place_gpu};
+
+fn flag<T: std::str::FromStr<Err = ParseError>>(name: &str, value: &str) -> Result<T, Error> {
+    value.parse().map_err(|err: ParseError| Error::usage(format!("{name}: {err}")))
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Flags that are no values of their kind; names that the matrix does not know.
+pub fn run(args: &Check, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
+    let mut case = match case(args, matrix, output) {
+        Ok(case) => case,
+        Err(Stop::Error(err)) => return Err(err),
+        Err(Stop::Unplaced(unplaced)) => {
+            if output.format == Format::Json {
+                output.result(&json_v1::unplaced(
+                    "gpuseal.check",
+                    std::slice::from_ref(&unplaced),
+                    matrix,
+                ))?;
+            }
+            return Err(wanted::unplaced(&[unplaced], &Requirements::default()));
+        }
+    };
+    case.allow_forward_compat = allow(args)?.forward_compat;
+    let judgement = judge(&case, matrix);
+    let given = case.driver.as_ref().map(|d| d.spec.to_string());
+    let text = match output.format {
+        Format::Human => human::check(&judgement, matrix),
+        Format::Json => json_v1::check(&judgement, given.as_deref(), matrix),
+        Format::Github => github::annotations(&judgement.findings, None),
+    };
+    output.result(&text)?;
+    Ok(match judgement.verdict {
+        Code::Ok | Code::OkViaPtxJit => Exit::Done,
+        Code::Unknown => Exit::Unknown,
+        _ => Exit::No,
+    })
+}
+
+enum Stop {
+    Error(Error),
+    Unplaced(Unplaced),
+}
+
+impl From<Error> for Stop {
+    fn from(err: Error) -> Self {
+        Self::Error(err)
+    }
+}
+
+fn allow(args: &Check) -> Result<Allow, Error> {
+    let mut allow = Allow::default();
+    for word in &args.allow {
+        allow.add(word).map_err(|err| Error::usage(format!("--allow: {err}")))?;
+    }
+    Ok(allow)
+}
+
+fn case(args: &Check, matrix: &Matrix, output: &Output) -> Result<Case, Stop> {
+    let mut case = Case::default();
+    if let Some(name) = &args.target {
+        from_target(args, name, matrix, output, &mut case)?;
+    }
+    if let Some(torch) = &args.torch {
+        case.torch = Some(flag("--torch", torch)?);
+    }
+    if !args.gpus.is_empty() {
+        case.gpus = args
+            .gpus
+            .iter()
+            .map(|g| place_gpu(g, "", matrix))
+            .collect::<Result<_, _>>()
+            .map_err(Stop::Unplaced)?;
+    }
+    if let Some(driver) = &args.driver {
+        let spec: DriverSpec = flag("--driver", driver)?;
+        case.driver = Some(Driver::place(spec, matrix).map_err(Error::usage)?);
+    }
+    if let Some(python) = &args.python {
+        case.python = Some(flag::<PythonVersion>("--python", python)?);
+    }
+    if let Some(os) = &args.os {
+        case.libc =
+            Some(Libc::find(os, matrix).map_err(|err| Error::usage(format!("--os: {err}")))?);
+    }
+    if let Some(platform) = &args.platform {
+        case.platform = Some(flag("--platform", platform)?);
+    }
+    if let Some(index) = &args.index {
+        case.index = Some(flag::<Index>("--index", index)?);
+    }
+    for package in &args.with {
+        case.with.push(flag("--with", package)?);
+    }
+    if let Some(nvcc) = &args.nvcc {
+        case.nvcc = Some(flag("--nvcc", nvcc)?);
+    }
+    for pair in &args.env {
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| Error::usage(format!("--env: `{pair}` is no NAME=VALUE")))?;
+        case.env.push((name.to_owned(), value.to_owned()));
+    }
+    if let Some(image) = &args.base_image {
+        case.base_image = Some(flag::<BaseImage>("--base-image", image)?);
+    }
+    case.module = wanted::kernel_module(args.kernel_module.as_deref())?.or(case.module);
+    for need in &args.needs {
+        case.compiles |= flag::<Need>("--needs", need)? == Need::Compile;
+    }
+    let nothing = case.torch.is_none()
+        && case.gpus.is_empty()
+        && case.driver.is_none()
+        && case.base_image.is_none();
+    if nothing {
+        return Err(Error::Usage {
+            message: "there is nothing to judge".into(),
+            help: Some("give at least --torch, --gpu, --driver or --base-image".into()),
+        }
+        .into());
+    }
+    Ok(case)
+}
+
+/// Machines of a target of gpuseal.yaml; flags come over them.
+fn from_target(
+    args: &Check,
+    name: &str,
+    matrix: &Matrix,
+    output: &Output,
+    case: &mut Case,
+) -> Result<(), Error> {
+    let selection = Wanted {
+        project: args.project.clone(),
+        targets: vec![name.to_owned()],
+        ..Wanted::default()
+    };
+    let wanted = wanted::requirements(&selection, output)?;
+    let problem = wanted::place(&wanted, matrix)?;
+    if let Some(pool) = problem.targets.first() {
+        case.gpus.clone_from(&pool.gpus);
+        case.driver.clone_from(&pool.driver);
+        case.platform = pool.platform;
+        case.libc.clone_from(&pool.libc);
+        case.module = pool.module;
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! Streams: the result on stdout, everything else on stderr. A closed pipe is silence.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::args::{Color, Format, Global};
+use crate::error::Error;
+use crate::report::github;
+use crate::requirements::Bad;
+
+/// Where and how to speak.
+pub struct Output {
+    /// Voice of the result.
+    pub format: Format,
+    color: anstream::ColorChoice,
+    quiet: bool,
+    /// Say where values come from.
+    pub verbose: bool,
+}
+
+impl Output {
+    /// From the global options.
+    pub fn new(global: &Global) -> Self {
+        let color = match global.color {
+            Color::Auto => anstream::ColorChoice::Auto,
+            Color::Always => anstream::ColorChoice::Always,
+            Color::Never => anstream::ColorChoice::Never,
+        };
+        color.write_global();
+        Self { format: global.format, color, quiet: global.quiet, verbose: global.verbose }
+    }
+
+    /// Prints the result.
+    ///
+    /// # Errors
+    /// Anything but a closed pipe.
+    pub fn result(&self, text: &str) -> Result<(), Error> {
+        let mut out = anstream::AutoStream::new(io::stdout().lock(), self.color);
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Prints talk.
+    pub fn talk(&self, text: impl std::fmt::Display) {
+        if !self.quiet {
+            let mut err = anstream::AutoStream::new(io::stderr().lock(), self.color);
+            let _ = writeln!(err, "{text}");
+        }
+    }
+
+    /// Prints an error: what, where, what to do.
+    pub fn error(&self, error: &Error) {
+        let mut err = anstream::AutoStream::new(io::stderr().lock(), self.color);
+        let red = anstyle::AnsiColor::Red.on_default().bold();
+        let cyan = anstyle::AnsiColor::Cyan.on_default().bold();
+        let _ = writeln!(err, "{red}error{red:#}: {error}");
+        if let Some(bad) = error.place() {
+            let _ = write!(err, "{}", excerpt(bad));
+        }
+        for fault in error.faults() {
+            let _ = writeln!(err, "  {fault}");
+        }
+        if let Some(help) = error.help() {
+            let _ = writeln!(err, "{cyan}help:{cyan:#} {help}");
+        }
+        if self.format == Format::Github {
+            let place = error.place().and_then(|b| Some((b.file.to_str()?, b.place.as_ref()?.0)));
+            let _ = self.result(&github::error("gpuseal", &error.to_string(), place));
+        }
+    }
+}
+
+/// The line of a file with the offending words underlined.
+fn excerpt(bad: &Bad) -> String {
+    let file = bad.file.display();
+    match (&bad.place, &bad.excerpt) {
+        (Some((line, columns)), Some(text)) => {
+            let number = line.to_string();
+            let pad = " ".repeat(number.len());
+            // Columns are bytes; what is shown is counted in characters, tabs as one.
+            let start = text.get(..columns.start).map_or(0, |t| t.chars().count());
+            let length = text.get(columns.clone()).map_or(1, |t| t.chars().count()).clamp(1, 80);
+            let shown: String =
+                text.chars().map(|c| if c == '\t' { ' ' } else { c }).take(160).collect();
+            format!(
+                "{pad}--> {file}:{line}:{}\n{pad} |\n{number} | {shown}\n{pad} | {}{}\n",
+                start + 1,
+                " ".repeat(start),
+                "^".repeat(length),
+            )
+        }
+        (Some((line, _)), None) => format!("  --> {file}:{line}\n"),
+        _ => format!("  --> {file}\n"),
+    }
+}
+
+/// Writes a file whole or not at all; leaves it alone when nothing changed. Says whether it wrote.
+///
+/// # Errors
+/// The folder is not writable.
+pub fn write_whole(path: &Path, text: &str) -> io::Result<bool> {
+    if fs_err::read(path).is_ok_and(|old| old == text.as_bytes()) {
+        return Ok(false);
+    }
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let cannot = |err: io::Error| {
+        io::Error::new(err.kind(), format!("cannot write `{}`: {err}", path.display()))
+    };
+    let mut temp = tempfile::NamedTempFile::new_in(folder).map_err(cannot)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // A temporary file is private; what a project keeps is not.
+        temp.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(cannot)?;
+    }
+    temp.write_all(text.as_bytes()).map_err(cannot)?;
+    temp.as_file().sync_all().map_err(cannot)?;
+    temp.persist(path).map_err(|err| cannot(err.error))?;
+    Ok(true)
+}

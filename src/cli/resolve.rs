@@ -1,0 +1,91 @@
+//! `gpuseal resolve`
+
+use super::args::{Format, Resolve};
+use super::output::Output;
+use super::wanted;
+use crate::error::{Error, Exit, default_lock};
+use crate::lock::{Lockfile, drift};
+use crate::matrix::Matrix;
+use crate::report::{github, human, json_v1};
+use crate::requirements::Requirements;
+use crate::resolve::{Outcome, resolve};
+
+/// Runs the command.
+///
+/// # Errors
+/// Requirements that cannot be read or placed; a lock that cannot be read, with --check.
+pub fn run(args: &Resolve, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
+    let wanted = wanted::requirements(&args.wanted, output)?;
+    let problem = wanted::place(&wanted, matrix)?;
+    let outcome = resolve(&problem, matrix);
+    report(&outcome, &wanted, matrix, output)?;
+    let exit = exit(&outcome);
+    let Outcome::Solved(resolution) = &outcome else {
+        return Ok(exit);
+    };
+    if args.check {
+        let fresh = Lockfile::from_resolution(resolution, matrix, &wanted.canonical())?;
+        let path = default_lock(&args.wanted.project);
+        let old = Lockfile::read(&path)?;
+        let changes = drift::diff(&old, &fresh);
+        if !changes.is_empty() {
+            output.talk(format_args!("error[lock-stale]: `{}` no longer matches", path.display()));
+            for change in &changes {
+                output.talk(format_args!("  {change}"));
+            }
+            output.talk("help: run `gpuseal lock --offline` and commit the result");
+            return Ok(Exit::No);
+        }
+    }
+    Ok(exit)
+}
+
+/// How an outcome ends the program.
+pub fn exit(outcome: &Outcome) -> Exit {
+    match outcome {
+        Outcome::Solved(_) => Exit::Done,
+        Outcome::Unsatisfiable(_) => Exit::No,
+        Outcome::Unknown(_) => Exit::Unknown,
+    }
+}
+
+/// Prints an outcome in the voice asked for.
+///
+/// # Errors
+/// Standard output.
+pub fn report(
+    outcome: &Outcome,
+    wanted: &Requirements,
+    matrix: &Matrix,
+    output: &Output,
+) -> Result<(), Error> {
+    let text = match (output.format, outcome) {
+        (Format::Json, _) => json_v1::resolve(outcome, matrix),
+        (Format::Human, Outcome::Solved(resolution)) => human::resolution(resolution, matrix),
+        (Format::Human, Outcome::Unsatisfiable(e) | Outcome::Unknown(e)) => {
+            human::explanation(e, matrix)
+        }
+        (Format::Github, Outcome::Solved(resolution)) => resolution
+            .stacks
+            .iter()
+            .map(|stack| github::annotations(&stack.findings, place(wanted, &stack.target)))
+            .collect(),
+        (Format::Github, Outcome::Unsatisfiable(e) | Outcome::Unknown(e)) => {
+            let at = e.targets.first().and_then(|t| place(wanted, t));
+            let mut message = format!("no stack satisfies: {}", e.clash.join("; "));
+            for cure in &e.cures {
+                message.push_str("\nhelp: ");
+                message.push_str(&cure.change);
+            }
+            let mut text = github::error("unsatisfiable", &message, at);
+            text.push_str(&github::annotations(&e.reasons, at));
+            text
+        }
+    };
+    output.result(&text)
+}
+
+fn place<'a>(wanted: &'a Requirements, target: &str) -> Option<(&'a str, usize)> {
+    let line = wanted.targets.iter().find(|t| t.name == target)?.line?;
+    Some((wanted.file.as_ref()?.to_str()?, line))
+}

@@ -1,0 +1,189 @@
+//! Requirements of a command: the file, then the flags over it.
+
+use super::args::Wanted;
+use super::output::Output;
+use crate::domain::{DriverSpec, KernelModule, ParseError, Platform};
+use crate::error::Error;
+use crate::matrix::Matrix;
+use crate::requirements::{self, Bad, Requirements, Target};
+use crate::resolve::{Problem, Unplaced};
+
+/// Reads the file and lays the flags over it.
+///
+/// # Errors
+/// What is wrong with either.
+pub fn requirements(args: &Wanted, output: &Output) -> Result<Requirements, Error> {
+    let file = match &args.config {
+        Some(file) => Some(file.clone()),
+        None => requirements::find(&args.project)?,
+    };
+    let mut wanted = match &file {
+        Some(file) => requirements::read(file)?,
+        None => Requirements::default(),
+    };
+    if let Some(torch) = &args.torch {
+        wanted.torch = Some(flag("--torch", torch)?);
+        wanted.origins.insert("torch".into(), "--torch".into());
+    }
+    if let Some(python) = &args.python {
+        wanted.python = Some(flag("--python", python)?);
+        wanted.origins.insert("python".into(), "--python".into());
+    }
+    if let Some(cuda) = &args.cuda {
+        wanted.cuda = Some(flag("--cuda", cuda)?);
+        wanted.origins.insert("cuda".into(), "--cuda".into());
+    }
+    if let Some(prefer) = &args.prefer {
+        wanted.prefer = flag("--prefer", prefer)?;
+        wanted.origins.insert("prefer".into(), "--prefer".into());
+    }
+    for package in &args.with {
+        let package: crate::domain::Package = flag("--with", package)?;
+        wanted.with.retain(|p| p.name != package.name);
+        wanted.with.push(package);
+    }
+    for need in &args.needs {
+        wanted.needs.insert(flag("--needs", need)?);
+    }
+    for word in &args.allow {
+        wanted.allow.add(word).map_err(|err| Error::usage(format!("--allow: {err}")))?;
+    }
+    if let (Some(torch), Some(cuda)) = (wanted.torch.as_ref().and_then(|t| t.variant), &wanted.cuda)
+        && torch.cuda().is_none_or(|c| !cuda.admits(c))
+    {
+        return Err(Error::Usage {
+            message: format!(
+                "torch asks for the build {torch}, and CUDA {} is asked for beside it",
+                cuda.given
+            ),
+            help: Some("keep one of the two".into()),
+        });
+    }
+    if wanted.targets.is_empty() {
+        if args.gpus.is_empty() && args.driver.is_none() {
+            return Err(match file {
+                Some(file) => Error::Usage {
+                    message: format!("`{}` names no targets", file.display()),
+                    help: Some("add a target with its gpus, or give --gpu".into()),
+                },
+                None => requirements::Error::NoFile(args.project.clone()).into(),
+            });
+        }
+        wanted.targets.push(Target {
+            name: "default".into(),
+            gpus: Vec::new(),
+            driver: None,
+            platform: None,
+            os: None,
+            kernel_module: None,
+            line: None,
+        });
+    }
+    select(&mut wanted, args)?;
+    lay_over(&mut wanted, args)?;
+    if output.verbose {
+        for (key, origin) in &wanted.origins {
+            output.talk(format_args!("{key}: from {origin}"));
+        }
+        output.talk(format_args!("asked for:\n{}", wanted.canonical().trim_end()));
+    }
+    Ok(wanted)
+}
+
+fn flag<T: std::str::FromStr<Err = ParseError>>(name: &str, value: &str) -> Result<T, Error> {
+    value.parse().map_err(|err: ParseError| Error::usage(format!("{name}: {err}")))
+}
+
+fn select(wanted: &mut Requirements, args: &Wanted) -> Result<(), Error> {
+    if args.targets.is_empty() {
+        return Ok(());
+    }
+    for name in &args.targets {
+        if !wanted.targets.iter().any(|t| t.name == *name) {
+            let known: Vec<_> = wanted.targets.iter().map(|t| t.name.as_str()).collect();
+            return Err(Error::Usage {
+                message: format!("there is no target `{name}`"),
+                help: Some(format!("targets are {}", known.join(", "))),
+            });
+        }
+    }
+    wanted.targets.retain(|t| args.targets.contains(&t.name));
+    Ok(())
+}
+
+/// Flags about machines change every selected target.
+fn lay_over(wanted: &mut Requirements, args: &Wanted) -> Result<(), Error> {
+    let driver: Option<DriverSpec> =
+        args.driver.as_deref().map(|d| flag("--driver", d)).transpose()?;
+    let platform: Option<Platform> =
+        args.platform.as_deref().map(|p| flag("--platform", p)).transpose()?;
+    if args.gpus.iter().any(|g| g == "host") {
+        return Err(Error::Usage {
+            message: "--gpu host: this gpuseal does not look at the machine it runs on".into(),
+            help: Some("name the card, as nvidia-smi prints it".into()),
+        });
+    }
+    for target in &mut wanted.targets {
+        if !args.gpus.is_empty() {
+            target.gpus.clone_from(&args.gpus);
+        }
+        target.driver = driver.or(target.driver);
+        target.platform = platform.or(target.platform);
+        target.os = args.os.clone().or(target.os.take());
+    }
+    Ok(())
+}
+
+/// Places requirements in the matrix.
+///
+/// # Errors
+/// The first name that has no row, with its place in the file and near names.
+pub fn place(wanted: &Requirements, matrix: &Matrix) -> Result<Problem, Error> {
+    Problem::place(wanted, matrix).map_err(|list| unplaced(&list, wanted))
+}
+
+/// The error for names that the matrix does not know.
+pub fn unplaced(list: &[Unplaced], wanted: &Requirements) -> Error {
+    let Some(first) = list.first() else {
+        return Error::usage("a name is not known");
+    };
+    let help = if first.near.is_empty() {
+        first.message.contains("GPU").then(|| {
+            "name it as nvidia-smi prints it, give its compute capability (`sm_90`), or add a row with --overlay".to_owned()
+        })
+    } else {
+        let near: Vec<_> = first.near.iter().map(|n| format!("`{n}`")).collect();
+        Some(format!("did you mean {}?", near.join(" or ")))
+    };
+    let more = list.len() - 1;
+    let message = if more == 0 {
+        first.message.clone()
+    } else {
+        format!("{} (and {more} more such names)", first.message)
+    };
+    Error::Unplaced {
+        message,
+        help,
+        unknown: first.near.is_empty() && first.message.contains("GPU"),
+        place: place_of(first, wanted).map(Box::new),
+    }
+}
+
+/// Finds the name in the file that the targets came from.
+fn place_of(unplaced: &Unplaced, wanted: &Requirements) -> Option<Bad> {
+    let file = wanted.file.clone()?;
+    let text = fs_err::read_to_string(&file).ok()?;
+    let (line, at) =
+        text.lines().zip(1..).find_map(|(line, n)| Some((n, line.find(&unplaced.given)?)))?;
+    let excerpt = text.lines().nth(line - 1).map(str::to_owned);
+    let place = Some((line, at..at + unplaced.given.len()));
+    Some(Bad { file, place, excerpt, message: unplaced.message.clone(), help: None })
+}
+
+/// Kernel module flag.
+///
+/// # Errors
+/// Another word than `open` and `proprietary`.
+pub fn kernel_module(text: Option<&str>) -> Result<Option<KernelModule>, Error> {
+    text.map(|m| flag("--kernel-module", m)).transpose()
+}

@@ -1,0 +1,132 @@
+//! Everything that can go wrong, gathered; and the exit codes, which are a promise.
+
+use std::path::PathBuf;
+
+use crate::matrix::Fault;
+use crate::requirements::Bad;
+
+/// How the program ends. Listed in the README; a test compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Exit {
+    /// Done, fresh, proven.
+    Done = 0,
+    /// An honest no: unsatisfiable, incompatible, stale, drift, failed.
+    No = 1,
+    /// Bad usage, or input that is unreadable or invalid.
+    Usage = 2,
+    /// It cannot be judged here: no GPU, driver or container engine.
+    CannotJudge = 3,
+    /// Network or index.
+    Network = 4,
+    /// Unknown to the matrix.
+    Unknown = 5,
+    /// A bug of ours.
+    Bug = 70,
+    /// Interrupted.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// Every exit, with what it means.
+    pub const ALL: &[(Self, &str)] = &[
+        (Self::Done, "done, fresh, proven"),
+        (
+            Self::No,
+            "an honest no: unsatisfiable, incompatible, stale, drift, failed, or a hook wrote a file",
+        ),
+        (Self::Usage, "bad usage, or unreadable or invalid input"),
+        (Self::CannotJudge, "cannot judge here: no GPU, driver or container engine"),
+        (Self::Network, "network or index"),
+        (Self::Unknown, "unknown to the matrix"),
+        (Self::Bug, "a bug of gpuseal"),
+        (Self::Interrupted, "interrupted"),
+    ];
+}
+
+/// What a command ends with when it does not come to its result.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Requirements.
+    #[error(transparent)]
+    Requirements(#[from] crate::requirements::Error),
+    /// Matrix.
+    #[error(transparent)]
+    Matrix(#[from] crate::matrix::Error),
+    /// Lock.
+    #[error(transparent)]
+    Lock(#[from] crate::lock::Error),
+    /// Rendering.
+    #[error(transparent)]
+    Render(#[from] crate::render::Error),
+    /// A file.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// A flag or argument.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: Option<String>,
+    },
+    /// Names that the matrix does not know.
+    #[error("{message}")]
+    Unplaced {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: Option<String>,
+        /// Nothing comes near: it is the matrix that lacks a row.
+        unknown: bool,
+        /// Where it stands.
+        place: Option<Box<Bad>>,
+    },
+}
+
+impl Error {
+    /// A usage error without further help.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), help: None }
+    }
+
+    /// What to do next.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Requirements(err) => err.help(),
+            Self::Lock(err) => err.help(),
+            Self::Render(err) => err.help(),
+            Self::Usage { help, .. } | Self::Unplaced { help, .. } => help.clone(),
+            Self::Matrix(_) | Self::Io(_) => None,
+        }
+    }
+
+    /// The place in a file, when there is one.
+    pub fn place(&self) -> Option<&Bad> {
+        match self {
+            Self::Requirements(crate::requirements::Error::Bad(bad)) => Some(bad),
+            Self::Unplaced { place, .. } => place.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Bad rows of a matrix.
+    pub fn faults(&self) -> &[Fault] {
+        match self {
+            Self::Matrix(crate::matrix::Error::Faults(faults)) => faults,
+            _ => &[],
+        }
+    }
+
+    /// How the program ends with it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Unplaced { unknown: true, .. } => Exit::Unknown,
+            _ => Exit::Usage,
+        }
+    }
+}
+
+/// Where a project's lock stands by default.
+pub fn default_lock(project: &std::path::Path) -> PathBuf {
+    project.join("gpuseal.lock")
+}

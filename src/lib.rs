@@ -1,0 +1,12 @@
+#![doc = include_str!("../ARCHITECTURE.md")]
+
+pub mod cli;
+pub mod domain;
+pub mod error;
+pub mod lock;
+pub mod matrix;
+pub mod render;
+pub mod report;
+pub mod requirements;
+pub mod resolve;
+mod yaml;

@@ -1,0 +1,7 @@
+//! The program: parse, run, exit.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(gpuseal::cli::main() as u8)
+}
