@@ -2,6 +2,13 @@
 
 use std::process::ExitCode;
 
+use gpuseal::error::Exit;
+
 fn main() -> ExitCode {
-    ExitCode::from(gpuseal::cli::main() as u8)
+    // The default hook has printed what happened and where.
+    let exit = std::panic::catch_unwind(gpuseal::cli::main).unwrap_or_else(|_| {
+        gpuseal::cli::report_bug();
+        Exit::Bug
+    });
+    ExitCode::from(exit as u8)
 }

@@ -37,6 +37,14 @@ pub fn main() -> Exit {
     }
 }
 
+/// What is said after a panic: a bug of ours, and what helps to mend it.
+pub fn report_bug() {
+    anstream::eprintln!(
+        "error: this is a bug of gpuseal {}\nhelp: please report the lines above with the command that led here",
+        env!("CARGO_PKG_VERSION")
+    );
+}
+
 fn run(cli: &Cli, output: &Output) -> Result<Exit, Error> {
     let load = || Matrix::load(cli.global.matrix.as_deref(), &cli.global.overlay);
     match &cli.command {

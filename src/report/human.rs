@@ -66,7 +66,7 @@ pub fn check(judgement: &Judgement<'_>, matrix: &Matrix) -> String {
     };
     let _ = writeln!(text, "{}: {}", paint(style, judgement.verdict), judgement.verdict.meaning());
     if let Some(wheel) = &judgement.wheel {
-        let from = if wheel.on_pypi { "as PyPI serves it" } else { "from its own index" };
+        let from = if wheel.on_pypi { "the build that PyPI serves" } else { "from its own index" };
         let platform = wheel.build.map_or(String::new(), |b| format!(" for {}", b.platform));
         let _ = writeln!(text, "  torch   {}{platform}, {from}", wheel.name());
     }

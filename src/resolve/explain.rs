@@ -231,7 +231,7 @@ fn words(problem: &Problem, demand: Demand) -> String {
     }
 }
 
-/// What stands against the nearest builds: for each kind of trouble the build that fails by it alone.
+/// What stands against the build that comes nearest.
 fn reasons(problem: &Problem, matrix: &Matrix, between: bool) -> Vec<Finding> {
     if between {
         return problem.targets.iter().enumerate().filter_map(|(i, pool)| {
@@ -262,19 +262,12 @@ fn reasons(problem: &Problem, matrix: &Matrix, between: bool) -> Vec<Finding> {
             format!("no build that answers the demands exists for {platform}"),
         )];
     }
-    // Fewest objections first: the build that comes nearest.
+    // The build that comes nearest is the one with the fewest objections.
     objections.sort_by_key(|(_, findings)| findings.len());
-    let mut seen = BTreeSet::new();
-    let mut list = Vec::new();
-    for (_, findings) in objections {
-        if let Some(decisive) = findings.into_iter().min_by_key(|f| (f.severity, f.code))
-            && seen.insert(decisive.code)
-        {
-            list.push(decisive);
-        }
-    }
-    list.truncate(MOST_CURES);
-    list
+    let mut nearest = objections.swap_remove(0).1;
+    nearest.sort_by_key(|f| (f.severity, f.code));
+    nearest.truncate(MOST_CURES);
+    nearest
 }
 
 fn no_release(problem: &Problem, matrix: &Matrix) -> Finding {
@@ -327,8 +320,9 @@ fn is_unknown(problem: &Problem, matrix: &Matrix, reasons: &mut Vec<Finding>) ->
     });
     match open {
         Some((_, findings)) => {
+            reasons.retain(|reason| !findings.contains(reason));
             reasons.splice(0..0, findings);
-            reasons.dedup();
+            reasons.truncate(MOST_CURES);
             true
         }
         None => false,

@@ -366,6 +366,6 @@ impl<'m> Court<'_, 'm> {
                 verdict == physics::Verdict::Runs
             })
         };
-        release.variants.iter().filter(works).max_by_key(|v| v.cuda).map(|v| v.name)
+        release.variants.iter().filter(works).max_by_key(|v| (v.official, v.cuda)).map(|v| v.name)
     }
 }
