@@ -128,5 +128,5 @@ impl Error {
 
 /// Where a project's lock stands by default.
 pub fn default_lock(project: &std::path::Path) -> PathBuf {
-    project.join("gpuseal.lock")
+    crate::requirements::in_project(project, "gpuseal.lock")
 }

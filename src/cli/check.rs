@@ -3,7 +3,7 @@
 use super::args::{Check, Format, Wanted};
 use super::output::Output;
 use super::wanted;
-use crate::domain::{Code, DriverSpec, ParseError, PythonVersion};
+use crate::domain::{Code, DriverSpec, ParseError, PythonVersion, shown};
 use crate::error::{Error, Exit};
 use crate::matrix::Matrix;
 use crate::report::{github, human, json_v1};
@@ -111,7 +111,14 @@ fn case(args: &Check, matrix: &Matrix, output: &Output) -> Result<Case, Stop> {
     for pair in &args.env {
         let (name, value) = pair
             .split_once('=')
-            .ok_or_else(|| Error::usage(format!("--env: `{pair}` is no NAME=VALUE")))?;
+            .ok_or_else(|| Error::usage(format!("--env: `{}` is no NAME=VALUE", shown(pair))))?;
+        if pair.chars().any(char::is_control) {
+            return Err(Error::usage(format!(
+                "--env: `{}` holds a control character",
+                shown(pair)
+            ))
+            .into());
+        }
         case.env.push((name.to_owned(), value.to_owned()));
     }
     if let Some(image) = &args.base_image {
@@ -149,7 +156,7 @@ fn from_target(
         ..Wanted::default()
     };
     let wanted = wanted::requirements(&selection, output)?;
-    let problem = wanted::place(&wanted, matrix)?;
+    let problem = wanted::place(&wanted, matrix, output)?;
     if let Some(pool) = problem.targets.first() {
         case.gpus.clone_from(&pool.gpus);
         case.driver.clone_from(&pool.driver);

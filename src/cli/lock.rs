@@ -8,6 +8,7 @@ use super::{render, resolve as resolving, wanted};
 use crate::error::{Error, Exit, default_lock};
 use crate::lock::{self, Lockfile, drift};
 use crate::matrix::Matrix;
+use crate::requirements::in_project;
 use crate::resolve::{Outcome, resolve};
 
 /// Runs the command.
@@ -24,7 +25,7 @@ pub fn run(args: &Lock, matrix: &Matrix, output: &Output) -> Result<Exit, Error>
         });
     }
     let wanted = wanted::requirements(&args.wanted, output)?;
-    let problem = wanted::place(&wanted, matrix)?;
+    let problem = wanted::place(&wanted, matrix, output)?;
     let outcome = resolve(&problem, matrix);
     let Outcome::Solved(resolution) = &outcome else {
         resolving::report(&outcome, &wanted, matrix, output)?;
@@ -35,17 +36,21 @@ pub fn run(args: &Lock, matrix: &Matrix, output: &Output) -> Result<Exit, Error>
     if args.check || args.dry_run {
         return compare(args, &path, &fresh, output);
     }
-    resolving::report(&outcome, &wanted, matrix, output)?;
     // Rendered before anything is written: a lock that cannot be rendered leaves no trace.
     let mut files = Vec::new();
     for kind in &args.render {
-        files
-            .push((args.wanted.project.join(file_name(*kind)), render::text(*kind, &fresh, None)?));
+        files.push((
+            in_project(&args.wanted.project, file_name(*kind)),
+            render::text(*kind, &fresh, None)?,
+        ));
     }
-    let wrote = fresh.write(&path, args.force)?;
-    tell(output, &path, wrote);
+    let mut told = vec![(path.clone(), fresh.write(&path, args.force)?)];
     for (file, text) in files {
         let wrote = write_whole(&file, &text)?;
+        told.push((file, wrote));
+    }
+    resolving::report(&outcome, &wanted, matrix, output)?;
+    for (file, wrote) in told {
         tell(output, &file, wrote);
     }
     Ok(Exit::Done)

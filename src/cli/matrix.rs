@@ -79,7 +79,6 @@ fn list(table: Option<&str>, matrix: &Matrix, output: &Output) -> Result<Exit, E
         for (table, count) in counts(&rows) {
             let _ = writeln!(text, "  {table:<20} {count:>5}");
         }
-        let _ = writeln!(text, "  {:<20} {:>5}", "sources", matrix.sources.len());
         output.result(&text)?;
         return Ok(Exit::Done);
     };
@@ -92,13 +91,25 @@ fn list(table: Option<&str>, matrix: &Matrix, output: &Output) -> Result<Exit, E
 }
 
 fn no_row(wanted: &str, rows: &[Row]) -> Error {
-    let tables: Vec<_> = counts(rows).into_iter().map(|(t, _)| t).collect();
+    let mut near: Vec<(f64, &Row)> = rows
+        .iter()
+        .map(|r| {
+            (strsim::jaro_winkler(&wanted.to_ascii_lowercase(), &r.key.to_ascii_lowercase()), r)
+        })
+        .filter(|(score, _)| *score > 0.85)
+        .collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let help = if near.is_empty() {
+        let tables: Vec<_> = counts(rows).into_iter().map(|(t, _)| t).collect();
+        format!("tables are {}; `gpuseal matrix list TABLE` lists keys", tables.join(", "))
+    } else {
+        let near: Vec<_> =
+            near.iter().take(3).map(|(_, r)| format!("`{}/{}`", r.table, r.key)).collect();
+        format!("did you mean {}?", near.join(" or "))
+    };
     Error::Usage {
-        message: format!("the matrix has no table and no row `{wanted}`"),
-        help: Some(format!(
-            "tables are {}; `gpuseal matrix list TABLE` lists keys",
-            tables.join(", ")
-        )),
+        message: format!("the matrix has no table and no row `{}`", crate::domain::shown(wanted)),
+        help: Some(help),
     }
 }
 
@@ -146,6 +157,7 @@ fn columns(value: &serde_json::Value, depth: usize, text: &mut String) {
     let Value::Object(map) = value else { return };
     for (key, value) in map {
         match value {
+            Value::Object(inner) if inner.values().all(Value::is_null) => (),
             Value::Object(_) => {
                 let _ = writeln!(text, "{pad}{key}:");
                 columns(value, depth + 1, text);

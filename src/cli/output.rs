@@ -55,7 +55,16 @@ impl Output {
         let mut err = anstream::AutoStream::new(io::stderr().lock(), self.color);
         let red = anstyle::AnsiColor::Red.on_default().bold();
         let cyan = anstyle::AnsiColor::Cyan.on_default().bold();
-        let _ = writeln!(err, "{red}error{red:#}: {error}");
+        let text = error.to_string();
+        let _ = writeln!(err, "{red}error{red:#}: {text}");
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            // Transparent errors repeat what was said.
+            if !text.contains(&inner.to_string()) {
+                let _ = writeln!(err, "  cause: {inner}");
+            }
+            cause = inner.source();
+        }
         if let Some(bad) = error.place() {
             let _ = write!(err, "{}", excerpt(bad));
         }
@@ -105,8 +114,10 @@ pub fn write_whole(path: &Path, text: &str) -> io::Result<bool> {
         return Ok(false);
     }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // The system's words alone: the name of the temporary file is nobody's business.
     let cannot = |err: io::Error| {
-        io::Error::new(err.kind(), format!("cannot write `{}`: {err}", path.display()))
+        let why = err.raw_os_error().map_or(err, io::Error::from_raw_os_error);
+        io::Error::new(why.kind(), format!("cannot write `{}`: {why}", path.display()))
     };
     let mut temp = tempfile::NamedTempFile::new_in(folder).map_err(cannot)?;
     #[cfg(unix)]

@@ -16,7 +16,7 @@ use crate::resolve::{Outcome, resolve};
 /// Requirements that cannot be read or placed; a lock that cannot be read, with --check.
 pub fn run(args: &Resolve, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
     let wanted = wanted::requirements(&args.wanted, output)?;
-    let problem = wanted::place(&wanted, matrix)?;
+    let problem = wanted::place(&wanted, matrix, output)?;
     let outcome = resolve(&problem, matrix);
     report(&outcome, &wanted, matrix, output)?;
     let exit = exit(&outcome);

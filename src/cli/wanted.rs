@@ -1,10 +1,11 @@
 //! Requirements of a command: the file, then the flags over it.
 
-use super::args::Wanted;
+use super::args::{Format, Wanted};
 use super::output::Output;
 use crate::domain::{DriverSpec, KernelModule, ParseError, Platform};
 use crate::error::Error;
 use crate::matrix::Matrix;
+use crate::report::json_v1;
 use crate::requirements::{self, Bad, Requirements, Target};
 use crate::resolve::{Problem, Unplaced};
 
@@ -138,8 +139,16 @@ fn lay_over(wanted: &mut Requirements, args: &Wanted) -> Result<(), Error> {
 ///
 /// # Errors
 /// The first name that has no row, with its place in the file and near names.
-pub fn place(wanted: &Requirements, matrix: &Matrix) -> Result<Problem, Error> {
-    Problem::place(wanted, matrix).map_err(|list| unplaced(&list, wanted))
+pub fn place(wanted: &Requirements, matrix: &Matrix, output: &Output) -> Result<Problem, Error> {
+    match Problem::place(wanted, matrix) {
+        Ok(problem) => Ok(problem),
+        Err(list) => {
+            if output.format == Format::Json {
+                output.result(&json_v1::unplaced("gpuseal.resolve", &list, matrix))?;
+            }
+            Err(unplaced(&list, wanted))
+        }
+    }
 }
 
 /// The error for names that the matrix does not know.

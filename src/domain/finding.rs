@@ -65,7 +65,7 @@ codes! {
     LockDrift = "lock-drift", "what is installed is not what was locked";
     WrongResult = "wrong-result", "the GPU computed something else than it should";
     Slow = "slow", "far below the peak of the card";
-    Unknown = "unknown", "the matrix does not know";
+    Unknown = "unknown", "it is not known";
     OkViaPtxJit = "ok-via-ptx-jit", "runs after the driver has compiled PTX at the first start";
     Ok = "ok", "runs";
 }

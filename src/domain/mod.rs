@@ -31,10 +31,7 @@ pub struct ParseError {
 
 impl ParseError {
     pub(crate) fn new(what: &'static str, given: &str, expected: &'static str) -> Self {
-        let mut given: String = given.chars().take(60).collect();
-        if given.is_empty() {
-            given.push_str("(nothing)");
-        }
+        let given = if given.is_empty() { "(nothing)".into() } else { shown(given) };
         Self { what, given, expected }
     }
 }
@@ -82,6 +79,20 @@ macro_rules! serde_compact {
     };
 }
 pub(crate) use serde_compact;
+
+/// A user's text as it may stand in a message: not longer than a name, on one line. What a runner or
+/// a terminal would take for a command is spelled out.
+pub fn shown(text: &str) -> String {
+    const MOST: usize = 120;
+    let mut out = String::new();
+    for c in text.chars().take(MOST) {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    if text.chars().nth(MOST).is_some() {
+        out.push_str("...");
+    }
+    out
+}
 
 /// Decimal digits only: `u16::from_str` itself would take a leading plus.
 pub(crate) fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {

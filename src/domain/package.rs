@@ -62,7 +62,7 @@ impl FromStr for Package {
             let version = version.replace("%2B", "+").replace("%2b", "+");
             let specifiers = format!("=={version}").parse().map_err(|_| err())?;
             return Ok(Self {
-                given: given.into(),
+                given: super::shown(given),
                 name: normalise_name(name),
                 versions: specifiers,
                 local: version.split_once('+').map(|(_, l)| l.to_owned()),
@@ -84,7 +84,7 @@ impl FromStr for Package {
             .split_once('+')
             .map(|(_, l)| l.split([',', ';', ' ']).next().unwrap_or_default().to_owned());
         Ok(Self {
-            given: given.into(),
+            given: super::shown(given),
             name: normalise_name(requirement.name.as_ref()),
             versions,
             local: local.filter(|l| !l.is_empty()),

@@ -186,7 +186,11 @@ impl FromStr for PythonVersion {
             parts.next().is_none().then_some(Self { minor, patch, free_threaded })
         };
         read().ok_or_else(|| {
-            ParseError::new("a Python version", given, "a form like `3.12` or `3.13t`")
+            ParseError::new(
+                "a Python version",
+                given,
+                "a form like `3.12` or `3.13t`, quoted in a file",
+            )
         })
     }
 }

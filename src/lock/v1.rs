@@ -196,6 +196,14 @@ const KEYS: &[(&str, &[&str])] = &[
     ("index", &["name", "url"]),
 ];
 
+/// What the TOML reader says, with its line but without an excerpt that may be a megabyte long.
+fn brief(error: &toml::de::Error, text: &str) -> String {
+    let line =
+        error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    let at = line.map_or(String::new(), |line| format!("line {line}: "));
+    format!("{at}{}", error.message().chars().take(300).collect::<String>())
+}
+
 impl File {
     /// Reads the text of a lock, and says of which revision it is.
     pub(super) fn read(text: &str, name: &str) -> Result<Self, Error> {
@@ -207,7 +215,7 @@ impl File {
         }
         let syntax = |error: &toml::de::Error| Error::Syntax {
             name: name.into(),
-            message: printable(&error.to_string()),
+            message: printable(&brief(error, text)),
         };
         let table: toml::Table = text.parse().map_err(|e| syntax(&e))?;
         // Before the shape: a later version may share nothing else with this one.

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::domain::{
     CodeTarget, ComputeCapability, CudaVersion, CudnnVersion, DriverVersion, GpuKind, KernelModule,
-    Platform, Suffix, TorchRelease, WheelVariant, gpu_key,
+    Platform, Suffix, TorchRelease, WheelVariant, gpu_key, shown,
 };
 
 /// A GPU that a user named, found.
@@ -64,6 +64,10 @@ impl Matrix {
     /// The nearest names, best first, when nothing matches.
     pub fn gpu(&self, given: &str) -> Result<GpuMatch, Vec<String>> {
         let text = given.trim();
+        // No card has a name like a novel.
+        if text.len() > 100 {
+            return Err(Vec::new());
+        }
         let lower = text.to_ascii_lowercase();
         if let Ok(capability) =
             lower.replace("compute capability ", "").parse::<ComputeCapability>()
@@ -72,7 +76,7 @@ impl Matrix {
                 return Err(self.near_capabilities(capability));
             }
             return Ok(GpuMatch {
-                given: given.into(),
+                given: shown(given),
                 name: format!("sm_{}{}", capability.major, capability.minor),
                 capability,
                 kind: None,
@@ -103,14 +107,14 @@ impl Matrix {
             // Mobile editions have the capability of the card they are named after.
             for edition in [" with max-q design", " max-q", " mobile"] {
                 if let Some(plain) = lower.strip_suffix(edition) {
-                    return self.gpu(plain).map(|gpu| GpuMatch { given: given.into(), ..gpu });
+                    return self.gpu(plain).map(|gpu| GpuMatch { given: shown(given), ..gpu });
                 }
             }
             return Err(self.near_gpus(&key));
         };
         let gpu = &self.gpus[row];
         Ok(GpuMatch {
-            given: given.into(),
+            given: shown(given),
             name: gpu.names.first().unwrap_or(&gpu.id).clone(),
             capability: gpu.capability,
             kind: Some(gpu.kind),

@@ -64,11 +64,25 @@ impl Matrix {
                 let path = path.as_ref();
                 let name =
                     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-                Ok(Input { name, text: fs_err::read_to_string(path)? })
+                Ok(Input { name, text: read_text(path)? })
             })
             .collect::<Result<Vec<_>, std::io::Error>>()?;
         build(&files, &overlays).map_err(Error::Faults)
     }
+}
+
+/// A file of a matrix, read no further than YAML is.
+fn read_text(path: &Path) -> Result<String, std::io::Error> {
+    crate::yaml::read(path, crate::yaml::MAX_BYTES).map_err(|err| match err {
+        crate::yaml::ReadError::Io(err) => err,
+        crate::yaml::ReadError::TooLong(limit) => std::io::Error::other(format!(
+            "`{}` has more than the {limit} bytes that are read",
+            path.display()
+        )),
+        crate::yaml::ReadError::NotUtf8(line) => {
+            std::io::Error::other(format!("`{}`, line {line}: not UTF-8", path.display()))
+        }
+    })
 }
 
 /// Every `.yaml` below a folder, sorted by path, or the one file.
@@ -76,7 +90,7 @@ pub fn read_inputs(path: &Path) -> Result<Vec<Input>, Error> {
     let mut inputs = Vec::new();
     if fs_err::metadata(path)?.is_file() {
         let name = path.to_string_lossy().into_owned();
-        inputs.push(Input { name, text: fs_err::read_to_string(path)? });
+        inputs.push(Input { name, text: read_text(path)? });
         return Ok(inputs);
     }
     let mut folders = vec![path.to_path_buf()];
@@ -88,7 +102,7 @@ pub fn read_inputs(path: &Path) -> Result<Vec<Input>, Error> {
             } else if entry.extension().is_some_and(|e| e == "yaml" || e == "yml") {
                 let name =
                     entry.strip_prefix(path).unwrap_or(&entry).to_string_lossy().replace('\\', "/");
-                inputs.push(Input { name, text: fs_err::read_to_string(&entry)? });
+                inputs.push(Input { name, text: read_text(&entry)? });
             }
         }
     }

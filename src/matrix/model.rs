@@ -149,12 +149,23 @@ pub struct Release {
     pub train: BTreeMap<String, Train>,
     /// Builds.
     pub variants: Vec<Variant>,
-    /// Builds that were looked for and not found: name and why.
-    pub not_published: Vec<(String, String)>,
+    /// Builds that were looked for and not found.
+    pub not_published: Vec<NotPublished>,
     /// Further columns.
     pub more: More,
     /// Why it is believed.
     pub evidence: Vec<Evidence>,
+}
+
+/// A build that was looked for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NotPublished {
+    /// `cu134`
+    pub variant: String,
+    /// Why it is taken not to exist.
+    pub why: String,
+    /// Nobody knows.
+    pub unknown: bool,
 }
 
 /// Files of one platform.
@@ -204,6 +215,8 @@ pub struct Variant {
     pub requires_status: Option<String>,
     /// Platforms it was built for.
     pub builds: Vec<Build>,
+    /// Platforms of which nobody knows.
+    pub unsure: Vec<Platform>,
     /// A remark.
     pub note: Option<String>,
     /// Further columns.

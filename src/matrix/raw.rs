@@ -154,6 +154,9 @@ pub struct RawTrain {
 pub struct RawNotPublished {
     pub variant: String,
     pub why: String,
+    /// Nobody knows whether it exists.
+    #[serde(default)]
+    pub unknown: bool,
     pub source: Vec<RawEvidence>,
 }
 
@@ -188,6 +191,9 @@ pub struct RawVariant {
     pub markers: Vec<String>,
     #[serde(default)]
     pub platforms: Vec<RawBuild>,
+    /// Platforms of which nobody knows whether it was built for them.
+    #[serde(default)]
+    pub unsure_platforms: Vec<String>,
     pub note: Option<String>,
     pub source: Vec<RawEvidence>,
 }

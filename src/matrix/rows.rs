@@ -87,6 +87,9 @@ impl Matrix {
             self.spell_out(&mut value, &row.evidence);
             rows.push(Row { table: row.table.clone(), key: row.key.clone(), value });
         }
+        for source in &self.sources {
+            rows.push(self.row("sources", source.key.clone(), source));
+        }
         rows
     }
 

@@ -37,7 +37,7 @@ fn heading(severity: Severity) -> (Style, &'static str) {
 /// A finding: what cannot be, the facts that clash and where they stand, what to do.
 pub fn finding(finding: &Finding, text: &mut String) {
     let (style, word) = heading(finding.severity);
-    let label = if finding.code == Code::Ok {
+    let label = if matches!(finding.code, Code::Ok | Code::Unknown) {
         word.to_owned()
     } else {
         format!("{word}[{}]", finding.code)

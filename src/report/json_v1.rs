@@ -92,7 +92,7 @@ struct CheckV1<'a> {
     gpus: Vec<GpuV1<'a>>,
     driver: DriverV1<'a>,
     wheel: Option<WheelV1>,
-    not_judged: &'a [&'static str],
+    not_judged: &'a [String],
 }
 
 #[derive(Serialize)]

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Bad, Error, Requirements, Target, is_target_name};
-use crate::domain::{Package, ParseError};
+use crate::domain::{Package, ParseError, shown};
 use crate::yaml;
 
 /// Keys of the file and of a target.
@@ -17,7 +17,12 @@ const KEYS: &[&str] = &["torch", "python", "cuda", "with", "needs", "prefer", "a
 const TARGET_KEYS: &[&str] = &["gpus", "driver", "platform", "os", "kernel_module"];
 
 /// Largest configuration that is read, in bytes.
-const MAX_BYTES: u64 = 1024 * 1024;
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// More of these than anybody has: a file with more is a mistake, or an attack.
+const MAX_TARGETS: usize = 1000;
+const MAX_GPUS: usize = 200;
+const MAX_PACKAGES: usize = 200;
 
 /// The file as written. Versions are text: `3.10` must not become 3.1.
 #[derive(Debug, Default, Deserialize)]
@@ -64,16 +69,21 @@ struct Keys {
     targets: Option<BTreeMap<String, BTreeMap<String, IgnoredAny>>>,
 }
 
+/// A file of a project, without `./` where the project is the current folder.
+pub fn in_project(project: &Path, name: &str) -> PathBuf {
+    if project == Path::new(".") { name.into() } else { project.join(name) }
+}
+
 /// The file of a project: gpuseal.yaml, or pyproject.toml when it has a `[tool.gpuseal]`.
 ///
 /// # Errors
 /// Both say what is wanted.
 pub fn find(project: &Path) -> Result<Option<PathBuf>, Error> {
     let own = ["gpuseal.yaml", "gpuseal.yml"]
-        .map(|name| project.join(name))
+        .map(|name| in_project(project, name))
         .into_iter()
         .find(|p| p.is_file());
-    let pyproject = project.join("pyproject.toml");
+    let pyproject = in_project(project, "pyproject.toml");
     let inside = pyproject.is_file() && tool_table(&pyproject)?.is_some();
     match (own, inside) {
         (Some(own), true) => Err(Error::TwoFiles(own, pyproject)),
@@ -84,27 +94,22 @@ pub fn find(project: &Path) -> Result<Option<PathBuf>, Error> {
 }
 
 fn load(path: &Path) -> Result<String, Error> {
-    let length = fs_err::metadata(path)?.len();
-    if length > MAX_BYTES {
-        return Err(bad(
+    yaml::read(path, MAX_BYTES).map_err(|err| match err {
+        yaml::ReadError::Io(err) => Error::Read(err),
+        yaml::ReadError::TooLong(limit) => bad(
             path,
             "",
             None,
-            format!("the file has {length} bytes, more than the {MAX_BYTES} that are read"),
+            format!("the file has more than the {limit} bytes that are read"),
             None,
-        ));
-    }
-    let bytes = fs_err::read(path)?;
-    String::from_utf8(bytes).map_err(|err| {
-        let valid = err.utf8_error().valid_up_to();
-        let line = String::from_utf8_lossy(&err.as_bytes()[..valid]).matches('\n').count() + 1;
-        bad(
+        ),
+        yaml::ReadError::NotUtf8(line) => bad(
             path,
             "",
             None,
             format!("line {line} is not UTF-8"),
             Some("save the file as UTF-8".into()),
-        )
+        ),
     })
 }
 
@@ -175,7 +180,7 @@ pub fn read(path: &Path) -> Result<Requirements, Error> {
 type Keyed = (File, Vec<String>, BTreeMap<String, Vec<String>>);
 
 fn read_yaml(path: &Path, text: &str) -> Result<Keyed, Error> {
-    let wrap = |message: String| bad(path, text, None, message, None);
+    let wrap = |err: yaml::Error| bad(path, text, err.place, err.message, None);
     if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
         return Err(bad(
             path,
@@ -245,7 +250,7 @@ fn unknown_keys(
             path,
             text,
             locate(text, key),
-            format!("{place}there is no key `{key}`"),
+            format!("{place}there is no key `{}`", shown(key)),
             Some(help),
         ));
     }
@@ -310,8 +315,19 @@ impl Reader<'_> {
                 .add(word)
                 .map_err(|err| self.wrong(word, format!("allow: {err}"), None))?;
         }
+        let raw_targets = file.targets.unwrap_or_default();
+        for (count, most, what) in [
+            (raw_targets.len(), MAX_TARGETS, "targets"),
+            (file.with.len(), MAX_PACKAGES, "packages in `with`"),
+        ] {
+            if count > most {
+                let message =
+                    format!("the file names {count} {what}, more than the {most} that are read");
+                return Err(bad(self.path, self.text, None, message, None));
+            }
+        }
         let mut targets = Vec::new();
-        for (name, raw) in file.targets.unwrap_or_default() {
+        for (name, raw) in raw_targets {
             targets.push(self.target(name, raw)?);
         }
         targets.sort_by_key(|t: &Target| t.line);
@@ -334,6 +350,13 @@ impl Reader<'_> {
             OneOrMany::One(gpu) => vec![gpu],
             OneOrMany::Many(gpus) => gpus,
         };
+        if gpus.len() > MAX_GPUS {
+            let message = format!(
+                "target `{name}` names {} gpus, more than the {MAX_GPUS} that are read",
+                gpus.len()
+            );
+            return Err(self.wrong(&name, message, Some("name each sort of card once".into())));
+        }
         if gpus.is_empty() {
             return Err(self.wrong(
                 &name,

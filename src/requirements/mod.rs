@@ -16,7 +16,7 @@ use crate::domain::{
     TorchVersion, WheelVariant,
 };
 
-pub use config::{find, read};
+pub use config::{find, in_project, read};
 
 /// Everything a resolution depends on, besides the matrix.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

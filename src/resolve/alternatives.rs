@@ -51,10 +51,12 @@ fn builds_by_cuda(release: &Release) -> impl Iterator<Item = &Variant> {
     list.into_iter()
 }
 
-/// The newest older release that suits all targets.
+/// The newest release of an older line that suits all targets.
 fn next_release(resolution: &Resolution, problem: &Problem, matrix: &Matrix) -> Option<Resolution> {
     let current = resolution.stacks.first()?.torch;
-    let older = matrix.releases.iter().rev().map(|r| r.version).filter(|v| *v < current);
+    // Of its own line, an older release has nothing to give.
+    let older =
+        matrix.releases.iter().rev().map(|r| r.version).filter(|v| v.line() < current.line());
     let admitted = older
         .filter(|v| problem.torch.as_ref().is_none_or(|wish| wish.versions.contains(&v.pep440())));
     // A few steps back are an alternative; further ones are history.

@@ -26,8 +26,17 @@ pub fn choose(
     wheel: Wheel<'_>,
 ) -> BaseChoice {
     let row = python_image(matrix, python);
-    let named = row.and_then(|r| r.variants.first().cloned());
+    // The Debian release that the target names, when Python has an image on it; else the newest.
+    let wanted = pool.libc.as_ref().and_then(|libc| matrix.distro(&libc.given));
+    let stands_on = |tag: &&String| {
+        wanted.is_some_and(|d| {
+            std::iter::once(&d.name).chain(&d.aliases).any(|n| tag.ends_with(n.as_str()))
+        })
+    };
+    let variants = row.map(|r| r.variants.as_slice()).unwrap_or_default();
+    let named = variants.iter().find(stands_on).or(variants.first()).cloned();
     let tag = named.unwrap_or_else(|| format!("3.{}-slim-bookworm", python.minor));
+    let elsewhere = pool.libc.as_ref().filter(|_| !variants.iter().any(|t| stands_on(&t)));
     let compiles = source_build || needs.contains(&Need::Nvcc);
     let builder =
         compiles.then(|| wheel.cuda().and_then(|cuda| devel_image(matrix, cuda, pool))).flatten();
@@ -49,7 +58,13 @@ pub fn choose(
         flavour: "slim".into(),
         builder,
         apt,
-        why: why.into(),
+        why: match elsewhere {
+            Some(libc) => format!(
+                "{why}; `os: {}` bounds the wheels, the image has a newer C library",
+                libc.given
+            ),
+            None => why.into(),
+        },
     }
 }
 

@@ -88,11 +88,13 @@ impl Driver {
                 )),
             ))
         };
+        // Windows numbers fall between branches and belong to the one below.
+        let branch_of = |v: DriverVersion| matrix.locate(v).map_or(v.branch, |at| at.branch.branch);
         Ok(match spec {
             DriverSpec::None => Self { spec, oldest: None, newest_branch: None, note: None },
             DriverSpec::Oldest(version) => {
                 let (oldest, note) = first_of(version)?;
-                Self { spec, oldest: Some(oldest), newest_branch: Some(oldest.branch), note }
+                Self { spec, oldest: Some(oldest), newest_branch: Some(branch_of(oldest)), note }
             }
             DriverSpec::Cuda(cuda) => {
                 let branch =
@@ -135,7 +137,7 @@ impl Driver {
                             .find(|b| b.branch < v.branch)
                             .map_or(v.branch, |b| b.branch)
                     } else {
-                        v.branch
+                        branch_of(v)
                     }
                 });
                 Self { spec, oldest, newest_branch, note }
@@ -166,14 +168,22 @@ impl Libc {
             lower.strip_prefix("glibc").map(|t| t.trim_start_matches([':', '-', '=', ' ']))
         {
             let glibc = version.parse::<Glibc>().map_err(|err| err.to_string())?;
-            return Ok(Self { given: given.into(), glibc: Some(glibc), source: "as given".into() });
+            return Ok(Self {
+                given: crate::domain::shown(given),
+                glibc: Some(glibc),
+                source: "as given".into(),
+            });
         }
         if lower == "musl" {
-            return Ok(Self { given: given.into(), glibc: None, source: "as given".into() });
+            return Ok(Self {
+                given: crate::domain::shown(given),
+                glibc: None,
+                source: "as given".into(),
+            });
         }
         if let Some(distro) = matrix.distro(given) {
             return Ok(Self {
-                given: given.into(),
+                given: crate::domain::shown(given),
                 glibc: distro.glibc,
                 source: matrix.cite_best(&distro.evidence),
             });
@@ -186,7 +196,8 @@ impl Libc {
         near.sort_by(|a, b| b.0.total_cmp(&a.0));
         let near: Vec<_> = near.into_iter().take(3).map(|(_, n)| format!("`{n}`")).collect();
         Err(format!(
-            "the matrix knows no distribution `{given}`: did you mean {}? Or state the C library itself, as `glibc:2.35`",
+            "the matrix knows no distribution `{}`: did you mean {}? Or state the C library itself, as `glibc:2.35`",
+            crate::domain::shown(given),
             near.join(", ")
         ))
     }

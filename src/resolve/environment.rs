@@ -71,7 +71,7 @@ fn base_image(
     {
         findings.push(
             Finding::new(Code::LibraryShadowed, Severity::Note, format!(
-                "the image brings CUDA {cuda} and the wheel its own CUDA {}: the same libraries twice, some gigabytes", wheel.variant.name
+                "the image brings CUDA {cuda} and the wheel its own CUDA {}: the same libraries twice, some gigabytes", wheel.cuda().map_or(String::new(), |c| c.to_string())
             ))
             .help("a slim Python image suffices: the wheels bring all of CUDA that torch needs"),
         );
@@ -261,7 +261,8 @@ pub fn forward_compat(
     driver: DriverVersion,
     cuda: CudaVersion,
 ) -> Forward {
-    if !case.allow_forward_compat && !compat_in_path(case) {
+    let folder = compat_in_path(case);
+    if !case.allow_forward_compat && folder.is_none() {
         return Forward::NotAsked;
     }
     let refuse = |why: String| {
@@ -296,7 +297,12 @@ pub fn forward_compat(
         .forward_compat
         .iter()
         .filter(|p| p.cuda >= cuda.series() && p.cuda.major == cuda.major);
-    match packages.into_iter().find(|p| p.usable_on.contains(&driver.branch)) {
+    // A folder that names its CUDA holds that package and no other.
+    let there = folder.and_then(cuda_of_path).map(CudaVersion::series);
+    let fits = |p: &&crate::matrix::ForwardCompat| {
+        p.usable_on.contains(&driver.branch) && there.is_none_or(|cuda| p.cuda == cuda)
+    };
+    match packages.into_iter().find(fits) {
         Some(package) => Forward::Works(package.package.clone()),
         None => refuse(format!(
             "no cuda-compat package for CUDA {cuda} stands on driver branch {}",
@@ -305,10 +311,10 @@ pub fn forward_compat(
     }
 }
 
-/// A cuda-compat folder stands in the loader path.
-fn compat_in_path(case: &Case) -> bool {
-    let path = case.env.iter().find(|(k, _)| k == "LD_LIBRARY_PATH").map(|(_, v)| v);
-    path.is_some_and(|p| p.split(':').any(|p| p.trim_end_matches('/').ends_with("/compat")))
+/// The cuda-compat folder in the loader path.
+fn compat_in_path(case: &Case) -> Option<&str> {
+    let path = case.env.iter().find(|(k, _)| k == "LD_LIBRARY_PATH").map(|(_, v)| v)?;
+    path.split(':').find(|p| p.trim_end_matches('/').ends_with("/compat"))
 }
 
 /// `12.3` in `/usr/local/cuda-12.3/lib64`.
@@ -333,6 +339,7 @@ fn variable(
     findings: &mut Vec<Finding>,
 ) {
     let error = |message: String| Finding::new(Code::EnvPath, Severity::Error, message);
+    let shown = crate::domain::shown(value);
     let value_trimmed = value.trim();
     match name {
         "CUDA_VISIBLE_DEVICES" => {
@@ -343,7 +350,7 @@ fn variable(
                 || first == "none"
             {
                 findings.push(
-                    error(format!("CUDA_VISIBLE_DEVICES=`{value}` hides every GPU"))
+                    error(format!("CUDA_VISIBLE_DEVICES=`{shown}` hides every GPU"))
                         .fact(
                             "devices after an invalid entry are hidden as well",
                             "document: CUDA Programming Guide, environment variables",
@@ -353,7 +360,7 @@ fn variable(
             }
         }
         "NVIDIA_VISIBLE_DEVICES" if matches!(value_trimmed, "" | "void" | "none") => findings.push(
-            error(format!("NVIDIA_VISIBLE_DEVICES=`{value}` gives the container no GPU"))
+            error(format!("NVIDIA_VISIBLE_DEVICES=`{shown}` gives the container no GPU"))
                 .fact(
                     "`none` mounts the driver without devices; `void` and empty do nothing at all",
                     "document: NVIDIA container toolkit",
@@ -365,7 +372,7 @@ fn variable(
                 && !value_trimmed.split(',').any(|c| matches!(c.trim(), "all" | "compute")) =>
         {
             findings.push(
-                error(format!("NVIDIA_DRIVER_CAPABILITIES=`{value}` leaves out `compute`: libcuda is not mounted"))
+                error(format!("NVIDIA_DRIVER_CAPABILITIES=`{shown}` leaves out `compute`: libcuda is not mounted"))
                     .fact("`compute` mounts libcuda", "document: NVIDIA container toolkit")
                     .help("set NVIDIA_DRIVER_CAPABILITIES=compute,utility"),
             );
@@ -376,7 +383,7 @@ fn variable(
             Finding::new(
                 Code::EnvPath,
                 Severity::Warning,
-                format!("LD_PRELOAD=`{value}` puts a CUDA library ahead of the wheel's"),
+                format!("LD_PRELOAD=`{shown}` puts a CUDA library ahead of the wheel's"),
             )
             .help("unset LD_PRELOAD"),
         ),
@@ -392,6 +399,7 @@ fn require_variable(case: &Case, matrix: &Matrix, value: &str, findings: &mut Ve
     let Some(has) = matrix.locate(driver).map(|at| at.branch.cuda) else {
         return;
     };
+    let shown = crate::domain::shown(value);
     let mut undecided = false;
     for alternative in value.split_whitespace() {
         let mut holds = true;
@@ -428,14 +436,14 @@ fn require_variable(case: &Case, matrix: &Matrix, value: &str, findings: &mut Ve
             Code::Unknown,
             Severity::Unknown,
             format!(
-                "whether NVIDIA_REQUIRE_CUDA=`{value}` holds on driver {driver} is not known: it has conditions on brand or driver"
+                "whether NVIDIA_REQUIRE_CUDA=`{shown}` holds on driver {driver} is not known: it has conditions on brand or driver"
             ),
         )
     } else {
         Finding::new(
             Code::ContainerRequirement,
             Severity::Error,
-            format!("NVIDIA_REQUIRE_CUDA=`{value}` does not hold: driver {driver} has CUDA {has}"),
+            format!("NVIDIA_REQUIRE_CUDA=`{shown}` does not hold: driver {driver} has CUDA {has}"),
         )
         .help("raise the driver, or lower the condition")
     };

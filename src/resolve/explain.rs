@@ -620,7 +620,8 @@ fn driver_steps(matrix: &Matrix, pool: &Pool) -> Vec<DriverVersion> {
         steps.extend(matrix.minor_floor(cuda, platform));
         steps.extend(matrix.native_driver(cuda, platform));
     }
-    steps.extend(pool.gpus.iter().filter_map(|g| matrix.first_listed(g)?.version));
+    let listed: Vec<_> = pool.gpus.iter().filter_map(|g| matrix.first_listed(g)?.version).collect();
+    steps.extend(&listed);
     // A floor given as a bare branch stands for its first release.
     steps
         .into_iter()
@@ -632,6 +633,8 @@ fn driver_steps(matrix: &Matrix, pool: &Pool) -> Vec<DriverVersion> {
             }
         })
         .filter(|v| *v > oldest && last.is_none_or(|last| v.branch <= last))
+        // Whoever moves a driver moves it to one whose list names the cards.
+        .filter(|v| listed.iter().all(|first| v >= first))
         .collect()
 }
 

@@ -94,6 +94,10 @@ pub fn driver_fit(
             return DriverFit::Unknown;
         }
     }
+    if located.is_none() && matrix.branches.first().is_some_and(|b| cuda.series() <= b.cuda) {
+        // Both are older than the table.
+        return DriverFit::Unknown;
+    }
     match matrix.minor_compat.iter().find(|m| m.cuda_major == cuda.major) {
         None => DriverFit::Unknown,
         Some(_) => match matrix.minor_floor(cuda, platform) {

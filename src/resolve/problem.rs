@@ -102,14 +102,11 @@ impl Problem {
 
 /// Finds a card, or says what is wrong with its name.
 pub fn place_gpu(given: &str, target: &str, matrix: &Matrix) -> Result<GpuMatch, Unplaced> {
-    matrix.gpu(given).map_err(|near| {
-        let shown: String = given.chars().take(60).collect();
-        Unplaced {
-            given: given.into(),
-            message: format!("the matrix knows no GPU `{shown}`"),
-            near,
-            target: target.into(),
-        }
+    matrix.gpu(given).map_err(|near| Unplaced {
+        given: given.into(),
+        message: format!("the matrix knows no GPU `{}`", crate::domain::shown(given)),
+        near,
+        target: target.into(),
     })
 }
 

@@ -245,10 +245,7 @@ impl<'m> Search<'_, 'm> {
                     pool.platform()
                 ),
             )
-            .fact(
-                format!("its files are for {}", tags.join(", ")),
-                self.matrix.cite_best(&release.evidence),
-            ),
+            .fact(format!("its files are for {}", tags.join(", ")), super::judge::row_of(release)),
         )
     }
 
@@ -276,13 +273,14 @@ impl<'m> Search<'_, 'm> {
             );
         }
         if !self.problem.allow.ptx {
-            against.extend(
-                judgement.findings.iter().filter(|f| f.code == Code::OkViaPtxJit).cloned().map(
-                    |f| {
-                        Finding { severity: Severity::Error, ..f }.help("allow: [ptx] accepts this")
-                    },
-                ),
-            );
+            let by_ptx = judgement.findings.iter().filter(|f| f.code == Code::OkViaPtxJit);
+            against.extend(by_ptx.cloned().map(|f| Finding {
+                code: Code::ArchNotInBinary,
+                severity: Severity::Error,
+                message: format!("{}; `allow: [ptx]` is not given", f.message),
+                help: vec!["allow: [ptx] accepts this".into()],
+                ..f
+            }));
         }
         if self.problem.needs.contains(&Need::Fp8) {
             against.extend(
@@ -342,8 +340,7 @@ impl<'m> Search<'_, 'm> {
         wheel: Wheel<'m>,
         python: Option<PythonVersion>,
     ) -> (Case, Vec<Pin>, bool) {
-        let mut from_pypi =
-            wheel.on_pypi && self.problem.torch.as_ref().is_none_or(|t| t.variant.is_none());
+        let mut from_pypi = wheel.on_pypi;
         // vision and audio of PyPI are built with the CUDA of their own day: when it does not go with
         // torch's, all of them come from torch's page of the PyTorch wheel index.
         for package in self.problem.with.iter().filter(|p| OF_PYTORCH.contains(&p.name.as_str())) {
@@ -374,6 +371,10 @@ impl<'m> Search<'_, 'm> {
             module: pool.module,
             allow_forward_compat: self.problem.allow.forward_compat,
             compiles: self.problem.needs.contains(&Need::Compile),
+            // What is compiled is compiled in an image of the very CUDA: the cards are judged by it.
+            nvcc: wheel.cuda().filter(|_| {
+                self.problem.needs.contains(&Need::Nvcc) || pins.iter().any(|p| p.source_build)
+            }),
             ..Case::default()
         };
         (case, pins, from_pypi)
@@ -429,7 +430,11 @@ impl<'m> Search<'_, 'm> {
     ) -> Stack {
         let (release, variant) = (wheel.release, wheel.variant);
         let index = if from_pypi { PinIndex::Pypi } else { PinIndex::Pytorch(variant.name) };
-        let triton = companion::pinned_triton(self.matrix, wheel).map(|t| t.version.clone());
+        let platform = pool.platform();
+        let triton = companion::pinned_triton(self.matrix, wheel)
+            .filter(|t| companion::has_file(t, platform, Some(python)))
+            .map(|t| t.version.clone());
+        let pins_hold = pins_hold(release, platform);
         let mut packages = vec![Pin {
             name: "torch".into(),
             extras: Vec::new(),
@@ -442,7 +447,7 @@ impl<'m> Search<'_, 'm> {
         }];
         packages.extend(companions);
         let linux = pool.platform().is_linux();
-        for (name, specifier) in variant.requires.iter().flatten().filter(|_| linux) {
+        for (name, specifier) in variant.requires.iter().flatten().filter(|_| linux && pins_hold) {
             packages.push(transitive(name, specifier, index));
         }
         if let (Some(version), true) = (&triton, linux) {
@@ -479,7 +484,7 @@ impl<'m> Search<'_, 'm> {
             nccl: variant.nccl.clone(),
             triton,
             packages,
-            pins_unknown: linux && variant.requires.is_none() && !variant.bundled,
+            pins_unknown: linux && !variant.bundled && (variant.requires.is_none() || !pins_hold),
             driver: judgement.driver,
             driver_given: pool.driver.as_ref().map(|d| d.spec.to_string()),
             gpus: judgement.gpus,
@@ -548,6 +553,13 @@ impl<'m> Search<'_, 'm> {
         }
         notes
     }
+}
+
+/// Whether the pins of a release's metadata hold on a platform: up to 2.10 they carry a marker for
+/// x86-64, and nobody has read the metadata of the Arm builds.
+fn pins_hold(release: &Release, platform: Platform) -> bool {
+    let x86_only = |v: &Variant| v.more.get("markers").is_some_and(|m| m.contains("x86_64"));
+    platform != Platform::LinuxArm64 || !release.variants.iter().any(x86_only)
 }
 
 /// For how many capabilities a build carries machine code; many when nobody knows.

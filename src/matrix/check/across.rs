@@ -116,13 +116,14 @@ pub(super) fn drivers(matrix: &Matrix, fault: &mut Report<'_>) {
                 );
             }
         }
-        // The first toolkit of a major may run on older drivers than the floor of its major.
+        // The first toolkits of a major may run on drivers older than the floor of its major, when
+        // they were released with such a driver themselves.
         if let (Some(floor), Some(row)) = (
             toolkit.minor_compat_driver,
             matrix.minor_compat.iter().find(|m| m.cuda_major == toolkit.version.major),
-        ) && toolkit.version.minor > 0
-            && let Some(linux) = row.linux
+        ) && let Some(linux) = row.linux
             && floor != linux
+            && !(floor < linux && toolkit.driver.is_some_and(|own| own < linux))
         {
             fault(
                 "toolkits",

@@ -64,7 +64,14 @@ pub fn build(files: &[Input], overlays: &[Input]) -> Result<Matrix, Vec<Fault>> 
         digest.update(input.text.as_bytes());
         match crate::yaml::from_str::<RawFile>(&input.text) {
             Ok(raw) => raws.push((input.name.clone(), overlay, raw)),
-            Err(message) => check.fault(&input.name, "the file", message),
+            Err(err) => match future_schema(&input.text) {
+                // Its other words are not ours to complain of.
+                Some(schema) => {
+                    check.fault(&input.name, "matrix", too_new(schema));
+                    return Err(check.faults);
+                }
+                None => check.fault(&input.name, "the file", err.to_string()),
+            },
         }
     }
     check.matrix.digest = format!("sha256:{}", hex(&digest.finalize()));
@@ -143,6 +150,19 @@ impl Check {
 
     fn read_all<T: FromStr<Err: Display>>(&mut self, column: &str, texts: &[String]) -> Vec<T> {
         texts.iter().filter_map(|text| self.read(column, text)).collect()
+    }
+
+    /// A branch or a CUDA major.
+    fn number(&mut self, column: &str, text: &str) -> Option<u16> {
+        let number = crate::domain::digits(text);
+        if number.is_none() {
+            self.here(format!("{column}: `{text}` is no number: expected digits, as in `570`"));
+        }
+        number
+    }
+
+    fn number_opt(&mut self, column: &str, text: Option<&str>) -> Option<u16> {
+        text.and_then(|text| self.number(column, text))
     }
 
     fn read_code(
@@ -255,14 +275,7 @@ impl Check {
             self.fault(second, "matrix", format!("a second header; the first is in {file}"));
         }
         if header.schema > SCHEMA {
-            self.fault(
-                file,
-                "matrix",
-                format!(
-                    "this matrix has schema {}, this gpuseal reads up to {SCHEMA}: use a newer gpuseal, or an older matrix",
-                    header.schema
-                ),
-            );
+            self.fault(file, "matrix", too_new(header.schema));
         }
         if let Err(err) = semver::Version::parse(&header.id) {
             self.fault(file, "matrix", format!("id `{}`: {err}", header.id));
@@ -349,6 +362,26 @@ impl Check {
         self.matrix = matrix;
         self.faults.extend(faults);
     }
+}
+
+/// The schema of a file that a later program reads, whatever else stands in it.
+fn future_schema(text: &str) -> Option<u32> {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        matrix: Header,
+    }
+    #[derive(serde::Deserialize)]
+    struct Header {
+        schema: u32,
+    }
+    let head: Head = crate::yaml::from_str(text).ok()?;
+    (head.matrix.schema > SCHEMA).then_some(head.matrix.schema)
+}
+
+fn too_new(schema: u32) -> String {
+    format!(
+        "this matrix has schema {schema}, this gpuseal reads up to {SCHEMA}: use a newer gpuseal, or an older matrix"
+    )
 }
 
 /// Source key that rows of an overlay cite.

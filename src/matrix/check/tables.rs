@@ -71,8 +71,8 @@ impl Check {
             };
             let generation = Generation {
                 capabilities: self.read_all("capabilities", &row.capabilities),
-                first_branch: self.read_opt("first_branch", row.first_branch.as_deref()),
-                last_branch: self.read_opt("last_branch", row.last_branch.as_deref()),
+                first_branch: self.number_opt("first_branch", row.first_branch.as_deref()),
+                last_branch: self.number_opt("last_branch", row.last_branch.as_deref()),
                 name: row.name,
                 module,
                 more: more([("note", row.note)]),
@@ -95,7 +95,7 @@ impl Check {
             let first_data_center =
                 self.read_opt("first_data_center", row.first_data_center.as_deref());
             let (Some(branch), Some(cuda)) =
-                (self.read("branch", &row.branch), self.read("cuda", &row.cuda))
+                (self.number("branch", &row.branch), self.read("cuda", &row.cuda))
             else {
                 continue;
             };
@@ -120,13 +120,13 @@ impl Check {
                 .added_later
                 .iter()
                 .filter_map(|(b, v)| {
-                    Some((self.read("added_later", b)?, self.read("added_later", v)?))
+                    Some((self.number("added_later", b)?, self.read("added_later", v)?))
                 })
                 .collect();
             if row.version.is_some() == row.at_most.is_some() {
                 self.here("exactly one of `version` and `at_most` is expected");
             }
-            let Some(branch) = self.read("branch", &row.branch) else {
+            let Some(branch) = self.number("branch", &row.branch) else {
                 continue;
             };
             let listed = FirstListed {
@@ -134,7 +134,11 @@ impl Check {
                 added_later,
                 version: self.read_opt("version", row.version.as_deref()),
                 at_most: self.read_opt("at_most", row.at_most.as_deref()),
-                missing_from: self.read_all("missing_from", &row.missing_from),
+                missing_from: row
+                    .missing_from
+                    .iter()
+                    .filter_map(|b| self.number("missing_from", b))
+                    .collect(),
                 name: row.name,
                 note: row.note,
                 evidence,
@@ -210,7 +214,7 @@ impl Check {
             let mut usable_on = Vec::new();
             for (branch, how) in &row.on {
                 match how.as_str() {
-                    "usable" => usable_on.extend(self.read::<u16>("on", branch)),
+                    "usable" => usable_on.extend(self.number("on", branch)),
                     "same" | "older" => (),
                     other => {
                         self.here(format!(
@@ -263,7 +267,7 @@ impl Check {
             }
             let cuda_major = row.build.strip_prefix("cu").unwrap_or_default().to_owned();
             let (Some(version), Some(cuda_major)) =
-                (self.read("version", &row.version), self.read("build", &cuda_major))
+                (self.read("version", &row.version), self.number("build", &cuda_major))
             else {
                 continue;
             };
@@ -305,7 +309,9 @@ impl Check {
         for row in raw.image_requirements {
             self.enter("image_requirements", &row.image, &version_order(&row.image));
             let evidence = self.evidence(row.source);
-            let branches = row.branches.map(|list| self.read_all("branches", &list));
+            let branches = row
+                .branches
+                .map(|list| list.iter().filter_map(|b| self.number("branches", b)).collect());
             let (Some(image), Some(cuda)) =
                 (self.read("image", &row.image), self.read("cuda", &row.cuda))
             else {

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::tables::{flag, listed, more};
 use super::{Check, is_date, version_order};
 use crate::domain::WheelVariant;
-use crate::matrix::model::{Build, CodeList, Companion, Ptxas, Release, Train, Variant, Wheels};
+use crate::matrix::model::{
+    Build, CodeList, Companion, NotPublished, Ptxas, Release, Train, Variant, Wheels,
+};
 use crate::matrix::raw::{RawBuild, RawCompanion, RawRelease, RawVariant, RawWheels};
 
 impl Check {
@@ -47,7 +49,7 @@ impl Check {
             .into_iter()
             .map(|n| {
                 self.evidence(n.source);
-                (n.variant, n.why)
+                NotPublished { variant: n.variant, why: n.why, unknown: n.unknown }
             })
             .collect();
         let mut names = BTreeSet::new();
@@ -144,6 +146,7 @@ impl Check {
             name: name?,
             cuda,
             builds,
+            unsure: self.read_all("unsure_platforms", &raw.unsure_platforms),
             evidence,
             toolkit: self.read_opt("toolkit", raw.toolkit.as_deref()),
             official: raw.official,

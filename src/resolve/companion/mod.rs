@@ -8,7 +8,7 @@ use pep440_rs::{Version, VersionSpecifiers};
 
 use super::case::Case;
 use super::judge::{DriverMode, Finding, Wheel};
-use crate::domain::{Code, Package, Platform, Severity, WheelVariant};
+use crate::domain::{Code, Package, Platform, PythonVersion, Severity, WheelVariant};
 use crate::matrix::{Companion, CompanionRule, CudaRule, Matrix};
 
 /// Packages of the PyTorch wheel index: built once per CUDA build, like torch itself.
@@ -29,9 +29,13 @@ pub fn judge(
     if case.compiles
         && !case.with.iter().any(|p| p.name == "triton")
         && let Some(wheel) = wheel
-        && let Some(triton) = pinned_triton(matrix, wheel)
     {
-        ptxas(case, triton, matrix, &mut findings);
+        match pinned_triton(matrix, wheel) {
+            Some(triton) if has_file(triton, platform, case.python) => {
+                ptxas(case, triton, matrix, &mut findings);
+            }
+            triton => findings.push(no_triton(matrix, wheel, platform, triton)),
+        }
     }
     findings
 }
@@ -44,6 +48,32 @@ pub fn pinned_triton<'m>(matrix: &'m Matrix, wheel: Wheel<'_>) -> Option<&'m Com
         .iter()
         .rev()
         .find(|c| c.version.parse().is_ok_and(|v: Version| pin.contains(&v)))
+}
+
+/// Whether PyPI has a file of a package for this platform and Python.
+pub fn has_file(row: &Companion, platform: Platform, python: Option<PythonVersion>) -> bool {
+    row.wheels
+        .iter()
+        .filter(|w| w.platform.is_none_or(|p| p == platform))
+        .any(|w| python.is_none_or(|python| w.python.iter().any(|tag| tag.admits(python))))
+}
+
+fn no_triton(
+    matrix: &Matrix,
+    wheel: Wheel<'_>,
+    platform: Platform,
+    triton: Option<&Companion>,
+) -> Finding {
+    let version = triton.map_or("Triton".into(), |t| format!("Triton {}", t.version));
+    let source = triton
+        .map_or_else(|| super::judge::row_of(wheel.release), |t| matrix.cite_best(&t.evidence));
+    let message = format!(
+        "torch.compile of torch {} needs {version}, which has no file for {platform} and this Python",
+        wheel.release.version
+    );
+    Finding::new(Code::NoSuchWheel, Severity::Error, message)
+        .fact("Triton has files for linux/amd64 since 2.0, for linux/arm64 since 3.5.0", source)
+        .help("take a newer torch, or do without torch.compile")
 }
 
 /// Triton compiles with a ptxas of its own, which must know the very card.
@@ -68,6 +98,13 @@ fn ptxas(case: &Case, triton: &Companion, matrix: &Matrix, findings: &mut Vec<Fi
     }
 }
 
+/// Whether the matrix has rows about a package.
+pub fn is_known(matrix: &Matrix, package: &str) -> bool {
+    package == "torch"
+        || !matrix.companions(package).is_empty()
+        || matrix.companion_rules.iter().any(|r| r.package == package)
+}
+
 struct Bench<'a, 'm> {
     case: &'a Case,
     matrix: &'m Matrix,
@@ -88,8 +125,7 @@ impl<'m> Bench<'_, 'm> {
         if name == "torch" {
             return;
         }
-        let known = !self.matrix.companions(&name).is_empty()
-            || self.matrix.companion_rules.iter().any(|r| r.package == name);
+        let known = is_known(self.matrix, &name);
         if !known {
             self.add(Finding::new(
                 Code::Ok,

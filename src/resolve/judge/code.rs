@@ -143,15 +143,22 @@ impl<'m> Court<'_, 'm> {
             .filter(|r| covers(r).next().is_some())
             .map(|r| r.version)
             .collect();
+        let build = |version: crate::domain::TorchRelease| {
+            let release = self.matrix.release(version);
+            let best = release.and_then(|r| covers(r).max_by_key(|v| (v.official, v.cuda)));
+            best.map_or_else(|| version.to_string(), |v| format!("{version}+{}", v.name))
+        };
         match (serving.first(), serving.last()) {
             (Some(first), _) if wheel.release.version < *first => {
                 help.push(format!(
-                    "torch {first} is the first release with code for compute capability {device}"
+                    "take torch {} or newer: {first} is the first release with code for compute capability {device}",
+                    build(*first)
                 ));
             }
             (_, Some(last)) if wheel.release.version > *last => {
                 help.push(format!(
-                    "torch {last} is the last release with code for compute capability {device}"
+                    "take torch {}: {last} is the last release with code for compute capability {device}",
+                    build(*last)
                 ));
             }
             (None, _) => help.push(format!(
@@ -180,7 +187,11 @@ impl<'m> Court<'_, 'm> {
                     "torch {} brings cuDNN {version}, which has no code for {} (compute capability {})", wheel.name(), gpu.name, gpu.capability
                 ))
                 .fact(why, self.matrix.cite_best(&row.evidence))
-                .help("take a build with a cuDNN that serves the card: 9.10.2 is the last for capabilities below 7.5"),
+                .help(if (gpu.capability.major, gpu.capability.minor) < (7, 5) {
+                    "take a build with a cuDNN that serves the card: 9.10.2 is the last for capabilities below 7.5"
+                } else {
+                    "take a build with a cuDNN that serves the card"
+                }),
             );
         }
     }

@@ -1,6 +1,6 @@
 //! The file: does it exist, does the install line reach it, does it fit Python and the C library.
 
-use super::{Court, Finding, Wheel};
+use super::{Court, Finding, Wheel, row_of};
 use crate::domain::{Code, Severity, TorchRelease, WheelVariant};
 use crate::matrix::Release;
 use crate::resolve::case::{ImageKind, Index};
@@ -180,6 +180,20 @@ impl<'m> Court<'_, 'm> {
 
     pub(super) fn no_build(&mut self, release: &Release, variant: WheelVariant) {
         let version = release.version;
+        let unsure = release.variant(variant).is_some_and(|v| v.unsure.contains(&self.platform));
+        let listed = release.not_published.iter().find(|n| n.variant == variant.to_string());
+        if unsure || listed.is_some_and(|n| n.unknown) {
+            let finding = self.unknown(format!(
+                "whether torch {version}+{variant} exists for {} is not known",
+                self.platform
+            ));
+            if let Some(listed) = listed {
+                finding
+                    .facts
+                    .push(super::Fact { text: listed.why.clone(), source: row_of(release) });
+            }
+            return;
+        }
         let here: Vec<_> = release
             .variants
             .iter()
@@ -203,7 +217,7 @@ impl<'m> Court<'_, 'm> {
                 )
             },
         );
-        let source = self.matrix.cite_best(&release.evidence);
+        let source = row_of(release);
         finding = finding.fact(
             if here.is_empty() {
                 format!("torch {version} has no CUDA build for {}", self.platform)
@@ -212,10 +226,8 @@ impl<'m> Court<'_, 'm> {
             },
             source,
         );
-        if let Some((_, why)) =
-            release.not_published.iter().find(|(name, _)| *name == variant.to_string())
-        {
-            finding = finding.fact(why.clone(), "document");
+        if let Some(listed) = listed {
+            finding = finding.fact(listed.why.clone(), row_of(release));
         }
         if let Some(best) = here.first() {
             finding = finding.help(format!("take torch {version}+{best}"));
@@ -249,7 +261,7 @@ impl<'m> Court<'_, 'm> {
                     builds.join(", ")
                 )
             },
-            self.matrix.cite_best(&release.evidence),
+            row_of(release),
         );
         if let Some(build) = builds.first() {
             finding = finding.help(format!(
@@ -326,7 +338,7 @@ impl<'m> Court<'_, 'm> {
             } else {
                 format!("its files are for {list}")
             },
-            self.matrix.cite_best(&release.evidence),
+            row_of(release),
         );
         if let (Some(first), Some(last)) = (first.first(), first.last()) {
             finding =
@@ -360,11 +372,13 @@ impl<'m> Court<'_, 'm> {
                 .fact("manylinux files never install on musl", "document: PEP 600")
                 .help("take an image with glibc: debian, ubuntu or python:X-slim"),
             ),
-            (Some(have), Some(need)) if have < need => self.add(
-                Finding::new(
+            (Some(have), Some(need)) if have < need => {
+                let system =
+                    if libc.given.starts_with("glibc") { "the system" } else { &libc.given };
+                let mut finding = Finding::new(
                     Code::GlibcTooOld,
                     Severity::Error,
-                    format!("torch {name} needs glibc {need}, {} has {have}", libc.given),
+                    format!("torch {name} needs glibc {need}, {system} has {have}"),
                 )
                 .fact(
                     format!(
@@ -373,10 +387,27 @@ impl<'m> Court<'_, 'm> {
                     ),
                     self.matrix.cite_best(&build.evidence),
                 )
-                .fact(format!("{} has glibc {have}", libc.given), libc.source)
-                .help(format!("take an image with glibc {need} or newer, or an older torch")),
-            ),
+                .fact(format!("{system} has glibc {have}"), libc.source)
+                .help(format!("take an image with glibc {need} or newer"));
+                if let Some(other) = self.runs_on(wheel, have) {
+                    finding = finding.help(format!("or torch {other}, which runs on glibc {have}"));
+                }
+                self.add(finding);
+            }
             _ => (),
         }
+    }
+
+    /// The nearest build that an older C library runs: of this release, else of an older one.
+    fn runs_on(&self, wheel: Wheel<'m>, have: crate::domain::Glibc) -> Option<String> {
+        let releases =
+            self.matrix.releases.iter().rev().filter(|r| r.version <= wheel.release.version);
+        releases
+            .flat_map(|r| r.variants.iter().map(move |v| (r, v)))
+            .filter(|(_, v)| v.cuda.is_some() && v.official)
+            .find(|(_, v)| {
+                v.build(self.platform).is_some_and(|b| b.glibc.is_some_and(|need| need <= have))
+            })
+            .map(|(r, v)| format!("{}+{}", r.version, v.name))
     }
 }

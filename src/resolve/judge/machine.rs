@@ -220,16 +220,13 @@ impl<'m> Court<'_, 'm> {
                 .map(|(g, need)| ((*g).clone(), *need))
                 .collect();
             for (gpu, need) in wrong {
-                let generation = self.matrix.generation(gpu.capability);
+                let message = format!(
+                    "{} needs the {need} kernel module, the host has the {given} one",
+                    gpu.name
+                );
                 self.add(
-                    Finding::new(Code::KernelModuleMismatch, Severity::Error, format!("{} needs the {need} kernel module, the host has the {given} one", gpu.name))
-                        .fact(
-                            match need {
-                                KernelModule::Open => "Blackwell and later, and Grace machines, work with the open kernel modules only",
-                                KernelModule::Proprietary => "cards before Turing have no GPU system processor, which the open kernel modules need",
-                            },
-                            generation.map_or_else(String::new, |g| self.matrix.cite_best(&g.evidence)),
-                        )
+                    Finding::new(Code::KernelModuleMismatch, Severity::Error, message)
+                        .fact(why_module(need), self.module_source(&gpu))
                         .help(format!("install the {need} flavour of the driver")),
                 );
             }
@@ -244,6 +241,8 @@ impl<'m> Court<'_, 'm> {
             );
             self.add(
                 Finding::new(Code::KernelModuleMismatch, Severity::Warning, message)
+                    .fact(why_module(KernelModule::Open), self.module_source(open))
+                    .fact(why_module(KernelModule::Proprietary), self.module_source(closed))
                     .help("keep these cards in different machines"),
             );
         }
@@ -367,5 +366,22 @@ impl<'m> Court<'_, 'm> {
             })
         };
         release.variants.iter().filter(works).max_by_key(|v| (v.official, v.cuda)).map(|v| v.name)
+    }
+
+    fn module_source(&self, gpu: &GpuMatch) -> String {
+        let generation = self.matrix.generation(gpu.capability);
+        generation.map_or_else(String::new, |g| self.matrix.cite_best(&g.evidence))
+    }
+}
+
+/// Why some cards insist on one flavour.
+const fn why_module(module: KernelModule) -> &'static str {
+    match module {
+        KernelModule::Open => {
+            "Blackwell and later, and Grace machines, work with the open kernel modules only"
+        }
+        KernelModule::Proprietary => {
+            "cards before Turing have no GPU system processor, which the open kernel modules need"
+        }
     }
 }

@@ -76,7 +76,7 @@ pub struct Judgement<'m> {
     /// The file that was judged.
     pub wheel: Option<Wheel<'m>>,
     /// What was not given and so not judged.
-    pub not_judged: Vec<&'static str>,
+    pub not_judged: Vec<String>,
 }
 
 /// A card and how the file serves it.
@@ -222,8 +222,15 @@ impl<'m> Court<'_, 'm> {
         mut self,
         wheel: Option<Wheel<'m>>,
         gpus: Vec<JudgedGpu>,
-        driver: DriverBounds,
+        mut driver: DriverBounds,
     ) -> Judgement<'m> {
+        driver.native = driver.native.max(driver.min);
+        let refused = |f: &Finding| f.code == Code::DriverTooOld && f.severity == Severity::Error;
+        if self.findings.iter().any(refused) {
+            // How it would run otherwise says nothing any more.
+            driver.mode = None;
+            self.findings.retain(|f| !(f.code == Code::Ok && f.message.starts_with("driver ")));
+        }
         self.findings.sort_by_key(|f| (f.severity, f.code));
         self.findings.dedup();
         let decisive =
@@ -257,10 +264,17 @@ impl<'m> Court<'_, 'm> {
             (case.base_image.is_none(), "base-image"),
             (case.module.is_none(), "kernel-module"),
         ];
-        let not_judged =
-            absent.into_iter().filter(|(absent, _)| *absent).map(|(_, name)| name).collect();
+        let mut not_judged: Vec<String> =
+            absent.into_iter().filter(|(absent, _)| *absent).map(|(_, name)| name.into()).collect();
+        let known = |p: &&crate::domain::Package| !companion::is_known(self.matrix, &p.name);
+        not_judged.extend(case.with.iter().filter(known).map(|p| format!("with {}", p.name)));
         Judgement { verdict, findings: self.findings, gpus, driver, wheel, not_judged }
     }
+}
+
+/// Where the row of a release is shown.
+pub fn row_of(release: &Release) -> String {
+    format!("matrix row torch/{}", release.version)
 }
 
 /// `sm_80 sm_90, PTX compute_90`, or what is missing.
