@@ -18,9 +18,10 @@ use crate::domain::{
 
 pub use config::{find, in_project, read};
 
-/// Everything a resolution depends on, besides the matrix.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Requirements {
+/// Everything a resolution depends on, besides the matrix. `T` is a pool of machines: as written,
+/// or placed in the matrix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requirements<T = Target> {
     /// Wanted torch; `None`: any.
     pub torch: Option<TorchWish>,
     /// Wanted Python; `None`: any.
@@ -36,7 +37,7 @@ pub struct Requirements {
     /// What is only done on demand.
     pub allow: Allow,
     /// Where it is to run, by name, in the order of the file.
-    pub targets: Vec<Target>,
+    pub targets: Vec<T>,
     /// File the targets were read from, for messages.
     pub file: Option<PathBuf>,
     /// Origin of each value, for `-v`: `torch` -> `gpuseal.yaml:3`.
@@ -315,6 +316,23 @@ impl Allow {
             (self.unofficial, "unofficial"),
         ];
         all.into_iter().filter_map(|(on, word)| on.then_some(word)).collect()
+    }
+}
+
+impl<T> Default for Requirements<T> {
+    fn default() -> Self {
+        Self {
+            torch: None,
+            python: None,
+            cuda: None,
+            with: Vec::new(),
+            needs: BTreeSet::new(),
+            prefer: Prefer::default(),
+            allow: Allow::default(),
+            targets: Vec::new(),
+            file: None,
+            origins: BTreeMap::new(),
+        }
     }
 }
 

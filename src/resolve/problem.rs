@@ -1,34 +1,13 @@
 //! Requirements placed in the matrix: every name found, every short form spelled out.
 
-use std::collections::BTreeSet;
-
 use super::case::{Driver, Libc};
-use crate::domain::{KernelModule, Package, Platform};
+use crate::domain::{KernelModule, Platform};
 use crate::matrix::{GpuMatch, Matrix};
-use crate::requirements::{
-    Allow, CudaWish, Need, Prefer, PythonWish, Requirements, Target, TorchWish,
-};
+use crate::requirements::{Requirements, Target};
 
-/// What is to be solved. Cheap to copy and to change: explanations solve many variations of it.
-#[derive(Debug, Clone)]
-pub struct Problem {
-    /// Wanted torch.
-    pub torch: Option<TorchWish>,
-    /// Wanted Python.
-    pub python: Option<PythonWish>,
-    /// Wanted CUDA.
-    pub cuda: Option<CudaWish>,
-    /// Further packages.
-    pub with: Vec<Package>,
-    /// Needs.
-    pub needs: BTreeSet<Need>,
-    /// Preference.
-    pub prefer: Prefer,
-    /// What is allowed.
-    pub allow: Allow,
-    /// Pools.
-    pub targets: Vec<Pool>,
-}
+/// What is to be solved: requirements whose targets are placed. Cheap to copy and to change:
+/// explanations solve many variations of it.
+pub type Problem = Requirements<Pool>;
 
 /// A target, placed.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,7 +48,7 @@ pub struct Unplaced {
     pub target: String,
 }
 
-impl Problem {
+impl Requirements<Pool> {
     /// Places requirements.
     ///
     /// # Errors
@@ -90,6 +69,8 @@ impl Problem {
             prefer: wanted.prefer,
             allow: wanted.allow,
             targets,
+            file: wanted.file.clone(),
+            origins: wanted.origins.clone(),
         })
     }
 
