@@ -50,7 +50,7 @@ fn soon(what: impl FnOnce() -> Run) -> Run {
 fn an_unknown_card_is_underlined_and_a_near_one_is_named() {
     yaml("targets:\n  a:\n    gpus: [b200, h1000]\n")
         .says(
-            2,
+            5,
             &[
                 "error: the matrix knows no GPU `h1000`",
                 "gpuseal.yaml:3:18",
@@ -59,10 +59,10 @@ fn an_unknown_card_is_underlined_and_a_near_one_is_named() {
         )
         .underlines("h1000");
     toml("[tool.gpuseal.targets.a]\ngpus = [\"h1000\"]\n")
-        .says(2, &["`h1000`", "pyproject.toml:2:10", "did you mean `h100`"])
+        .says(5, &["`h1000`", "pyproject.toml:2:10", "did you mean `h100`"])
         .underlines("h1000");
-    bare(&["resolve", "--gpu", "h1000"]).says(2, &["`h1000`", "did you mean `h100`"]);
-    bare(&["check", "--gpu", "h1000"]).says(2, &["`h1000`", "did you mean `h100`"]);
+    bare(&["resolve", "--gpu", "h1000"]).says(5, &["`h1000`", "did you mean `h100`"]);
+    bare(&["check", "--gpu", "h1000"]).says(5, &["`h1000`", "did you mean `h100`"]);
 }
 
 /// Nothing comes near: it is the matrix that lacks a row, not the user who mistyped.

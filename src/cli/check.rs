@@ -106,7 +106,7 @@ fn case(args: &Check, matrix: &Matrix, output: &Output) -> Result<Case, Stop> {
         case.with.push(flag("--with", package)?);
     }
     if let Some(nvcc) = &args.nvcc {
-        case.nvcc = Some(flag("--nvcc", nvcc)?);
+        case.nvcc = Some(flag("--nvcc", nvcc_version(nvcc))?);
     }
     for pair in &args.env {
         let (name, value) = pair
@@ -140,6 +140,22 @@ fn case(args: &Check, matrix: &Matrix, output: &Output) -> Result<Case, Stop> {
         .into());
     }
     Ok(case)
+}
+
+/// The version in what nvcc prints: `release 12.4, V12.4.131`, `V12.4.131`, `cuda_12.4.r12.4/...`.
+fn nvcc_version(text: &str) -> &str {
+    let dotted = text
+        .split(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .map(|word| word.trim_matches('.'))
+        .find(|word| word.contains('.'));
+    // A build number is no patch.
+    match dotted {
+        Some(word) if word.matches('.').count() == 2 => {
+            word.rsplit_once('.').map_or(word, |(v, _)| v)
+        }
+        Some(word) => word,
+        None => text,
+    }
 }
 
 /// Machines of a target of gpuseal.yaml; flags come over them.

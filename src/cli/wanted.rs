@@ -173,7 +173,7 @@ pub fn unplaced(list: &[Unplaced], wanted: &Requirements) -> Error {
     Error::Unplaced {
         message,
         help,
-        unknown: first.near.is_empty() && first.message.contains("GPU"),
+        unknown: first.message.contains("GPU"),
         place: place_of(first, wanted).map(Box::new),
     }
 }

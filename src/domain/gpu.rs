@@ -197,7 +197,7 @@ impl FromStr for KernelModule {
     type Err = ParseError;
 
     fn from_str(given: &str) -> Result<Self, Self::Err> {
-        match given {
+        match given.trim().to_ascii_lowercase().trim_start_matches("nvidia-") {
             "open" => Ok(Self::Open),
             "proprietary" | "closed" => Ok(Self::Proprietary),
             _ => Err(ParseError::new("a kernel module flavour", given, "`open` or `proprietary`")),

@@ -17,6 +17,8 @@ pub struct Package {
     pub local: Option<String>,
     /// Python tag of a wheel file that was named by its URL.
     pub python: Option<String>,
+    /// Platform tag of such a file.
+    pub platform: Option<String>,
 }
 
 impl Package {
@@ -65,7 +67,16 @@ impl FromStr for Package {
                 given: super::shown(given),
                 name: normalise_name(name),
                 versions: specifiers,
-                local: version.split_once('+').map(|(_, l)| l.to_owned()),
+                // `https://.../whl/cu118/xformers-...` says the build by its folder.
+                local: version.split_once('+').map(|(_, l)| l.to_owned()).or_else(|| {
+                    given
+                        .split('/')
+                        .rev()
+                        .nth(1)
+                        .filter(|f| f.parse::<super::WheelVariant>().is_ok())
+                        .map(str::to_owned)
+                }),
+                platform: rest.last().map(|t| (*t).to_owned()),
                 python: rest
                     .len()
                     .checked_sub(3)
@@ -89,6 +100,7 @@ impl FromStr for Package {
             versions,
             local: local.filter(|l| !l.is_empty()),
             python: None,
+            platform: None,
         })
     }
 }

@@ -67,28 +67,37 @@ impl FromStr for Platform {
     type Err = ParseError;
 
     fn from_str(given: &str) -> Result<Self, Self::Err> {
-        let lower =
-            given.trim().to_ascii_lowercase().replace(['-', '_'], "/").replace("x86/64", "amd64");
-        let canonical = lower
-            .replace("aarch64", "arm64")
-            .replace("x64", "amd64")
-            .replace("darwin", "macos")
-            .replace("osx", "macos")
-            .replace("win/", "windows/");
-        let canonical = match canonical.as_str() {
-            "linux" | "amd64" => "linux/amd64",
-            "arm64" => "linux/arm64",
-            "windows" | "win32" => "windows/amd64",
-            "macos" => "macos/arm64",
-            other => other,
-        };
-        Self::ALL.iter().copied().find(|p| p.name() == canonical).ok_or_else(|| {
+        let err = || {
             ParseError::new(
                 "a platform",
                 given,
                 "`linux/amd64`, `linux/arm64`, `windows/amd64` or `macos/arm64`",
             )
-        })
+        };
+        let lower = given.trim().to_ascii_lowercase().replace("x86_64", "amd64");
+        let (mut system, mut machine) = (None, None);
+        for word in lower.split(['/', '-', '_', ' ', '.']) {
+            match word {
+                "windows" | "win" | "win32" | "win64" => system = Some("windows"),
+                "macos" | "macosx" | "darwin" | "osx" => system = Some("macos"),
+                "linux" | "linux64" | "manylinux" | "manylinux1" | "manylinux2010"
+                | "manylinux2014" => system = Some("linux"),
+                "amd64" | "x64" => machine = Some("amd64"),
+                "arm64" | "aarch64" => machine = Some("arm64"),
+                "ppc64le" => machine = Some("ppc64le"),
+                // Versions: `windows 11`, `manylinux_2_28`, `linux/arm64/v8`.
+                "v8" => (),
+                number if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => (),
+                _ => return Err(err()),
+            }
+        }
+        if system.is_none() && machine.is_none() {
+            return Err(err());
+        }
+        let system = system.unwrap_or("linux");
+        let machine = machine.unwrap_or(if system == "macos" { "arm64" } else { "amd64" });
+        let name = format!("{system}/{machine}");
+        Self::ALL.iter().copied().find(|p| p.name() == name).ok_or_else(err)
     }
 }
 
@@ -170,7 +179,19 @@ impl FromStr for PythonVersion {
 
     fn from_str(given: &str) -> Result<Self, Self::Err> {
         let read = || {
-            let text = given.trim();
+            let lower = given.trim().to_ascii_lowercase();
+            let text = ["python", "cp", "py"]
+                .iter()
+                .find_map(|prefix| lower.strip_prefix(prefix))
+                .unwrap_or(&lower)
+                .trim();
+            let text = text.strip_suffix(".x").or_else(|| text.strip_suffix(".*")).unwrap_or(text);
+            // `cp312`: the dot is left out.
+            let dotted = text
+                .strip_prefix('3')
+                .filter(|t| lower != text && !t.is_empty() && !t.starts_with('.'))
+                .map(|t| format!("3.{t}"));
+            let text = dotted.as_deref().unwrap_or(text);
             let (text, free_threaded) = text.strip_suffix('t').map_or((text, false), |t| (t, true));
             let mut parts = text.split('.');
             let plain =
@@ -349,7 +370,9 @@ impl FromStr for WheelVariant {
             if let Some(rest) = given.strip_prefix("cu") {
                 // The last digit is the minor: cu118 is 11.8, cu92 is 9.2.
                 let (major, minor) = rest.split_at_checked(rest.len().checked_sub(1)?)?;
-                return Some(Self::Cuda { major: digits(major)?, minor: digits(minor)? });
+                // `cu12` names a major, not CUDA 1.2.
+                let major = digits(major).filter(|major| *major >= 9)?;
+                return Some(Self::Cuda { major, minor: digits(minor)? });
             }
             let mut parts = given.strip_prefix("rocm")?.split('.');
             let (major, minor) = (digits(parts.next()?)?, digits(parts.next()?)?);
@@ -437,10 +460,14 @@ mod tests {
             ("windows", "windows/amd64"),
             ("macos/arm64", "macos/arm64"),
             ("darwin/arm64", "macos/arm64"),
+            ("Windows 11", "windows/amd64"),
+            ("manylinux_2_28_x86_64", "linux/amd64"),
+            ("macosx_11_0_arm64", "macos/arm64"),
+            ("linux/arm64/v8", "linux/arm64"),
         ] {
             assert_eq!(text.parse::<Platform>().expect(text).to_string(), shown);
         }
-        for text in ["", "linux/", "beos/amd64", "linux/riscv64", "amd64/linux"] {
+        for text in ["", "linux/", "beos/amd64", "linux/riscv64", "11"] {
             assert!(text.parse::<Platform>().is_err(), "{text}");
         }
     }
@@ -467,7 +494,7 @@ mod tests {
             assert_eq!(text.parse::<PythonVersion>().expect(text).to_string(), text);
         }
         for text in
-            ["", "3", "3.", "2.7", "310", "3.010", "010", "3.x", "3.12.1.2", "py3", "3.1e1", "t"]
+            ["", "3", "3.", "2.7", "310", "3.010", "010", "3.x.y", "3.12.1.2", "py3", "3.1e1", "t"]
         {
             assert!(text.parse::<PythonVersion>().is_err(), "{text}");
         }
@@ -507,9 +534,10 @@ mod tests {
         for text in ["cu118", "cu130", "cu92", "cpu", "xpu", "rocm6.4", "rocm6.2.4"] {
             assert_eq!(text.parse::<WheelVariant>().expect(text).to_string(), text);
         }
-        for text in
-            ["", "cu", "cu1", "cuda", "cuda12.8", "12.8", "rocm", "rocm6", "CPU", "cu12.8", "whl"]
-        {
+        for text in [
+            "", "cu", "cu1", "cu12", "cuda", "cuda12.8", "12.8", "rocm", "rocm6", "CPU", "cu12.8",
+            "whl",
+        ] {
             assert!(text.parse::<WheelVariant>().is_err(), "{text}");
         }
         let cu130: WheelVariant = "cu130".parse().expect("cu130");

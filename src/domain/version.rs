@@ -107,46 +107,83 @@ impl FromStr for DriverSpec {
     type Err = ParseError;
 
     fn from_str(given: &str) -> Result<Self, Self::Err> {
-        let text = given.trim();
-        if text == "none" {
-            return Ok(Self::None);
-        }
-        if let Some(cuda) =
-            text.strip_prefix("cuda").map(|t| t.trim_start_matches([':', '-', '=', ' ']))
-        {
-            return cuda.parse().map(Self::Cuda);
-        }
-        if !text.contains(['<', '>', '=', ',']) {
-            return text.parse().map(Self::Oldest);
-        }
-        let err =
-            || ParseError::new("a driver range", given, "bounds like `>=535.161` or `>=535,<580`");
-        let (mut lower, mut upper, mut upper_included) = (None, None, false);
-        for bound in text.split(',').map(str::trim) {
-            let version = |op: &str| bound[op.len()..].trim().parse::<DriverVersion>();
-            if bound.starts_with(">=") {
-                lower = Some(version(">=")?);
-            } else if bound.starts_with("==") {
-                return version("==").map(Self::Oldest);
-            } else if bound.starts_with("<=") {
-                (upper, upper_included) = (Some(version("<=")?), true);
-            } else if bound.starts_with('<') {
-                upper = Some(version("<")?);
-            } else {
-                return Err(err());
-            }
-        }
-        if let (Some(low), Some(high)) = (lower, upper)
-            && (low > high || (low == high && !upper_included))
-        {
-            return Err(ParseError::new(
-                "a driver range",
-                given,
-                "a lower bound below the upper one",
-            ));
-        }
-        Ok(Self::Range { lower, upper, upper_included })
+        // Whatever part of it is wrong, the message shows the whole as it was written.
+        read_driver(given).map_err(|err| ParseError::new(err.what, given, err.expected))
     }
+}
+
+fn read_driver(given: &str) -> Result<DriverSpec, ParseError> {
+    let lower = given.trim().to_ascii_lowercase();
+    if matches!(lower.as_str(), "none" | "not installed" | "no driver") {
+        return Ok(DriverSpec::None);
+    }
+    if let Some(cuda) =
+        lower.strip_prefix("cuda").map(|t| t.trim_start_matches([':', '-', '=', ' ']))
+    {
+        return cuda.parse().map(DriverSpec::Cuda);
+    }
+    let plain = plain_driver(&lower);
+    let text = plain.as_str();
+    if !text.contains(['<', '>', '=', ',']) {
+        return text.parse().map(DriverSpec::Oldest);
+    }
+    let err =
+        || ParseError::new("a driver range", given, "bounds like `>=535.161` or `>=535,<580`");
+    let (mut lower, mut upper, mut upper_included) = (None, None, false);
+    for bound in text.split(',').map(str::trim) {
+        let version = |op: &str| bound[op.len()..].trim().parse::<DriverVersion>();
+        if bound.starts_with(">=") {
+            lower = Some(version(">=")?);
+        } else if bound.starts_with("==") {
+            return version("==").map(DriverSpec::Oldest);
+        } else if bound.starts_with("<=") {
+            (upper, upper_included) = (Some(version("<=")?), true);
+        } else if bound.starts_with('>') {
+            // Drivers are named, not counted: above one is from one on.
+            lower = Some(version(">")?);
+        } else if bound.starts_with('<') {
+            upper = Some(version("<")?);
+        } else {
+            return Err(err());
+        }
+    }
+    if let (Some(low), Some(high)) = (lower, upper)
+        && (low > high || (low == high && !upper_included))
+    {
+        return Err(ParseError::new("a driver range", given, "a lower bound below the upper one"));
+    }
+    Ok(DriverSpec::Range { lower, upper, upper_included })
+}
+
+/// A driver as package names, banners and Windows write it, as its number:
+/// `nvidia-driver-535-server`, `R535`, `535.x`, `535+`, `535.54.03 (CUDA 12.2)`, `31.0.15.3623`.
+fn plain_driver(lower: &str) -> String {
+    let text = lower.split('(').next().unwrap_or_default().trim();
+    let text = ["driver version:", "nvidia-driver-", "driver"]
+        .iter()
+        .fold(text, |text, prefix| text.strip_prefix(prefix).unwrap_or(text).trim());
+    let text = text
+        .strip_prefix('r')
+        .filter(|t| t.starts_with(|c: char| c.is_ascii_digit()))
+        .unwrap_or(text);
+    let text = ["-server", "-open", ".x", ".*"]
+        .iter()
+        .fold(text, |text, suffix| text.strip_suffix(suffix).unwrap_or(text));
+    if let Some(from) = text.strip_suffix('+') {
+        return format!(">={from}");
+    }
+    // Windows' own numbers end in the five digits of the driver's.
+    let parts: Vec<&str> = text.split('.').collect();
+    if parts.len() == 4
+        && parts[0].len() == 2
+        && text.bytes().all(|b| b == b'.' || b.is_ascii_digit())
+    {
+        let digits: String = parts[2..].concat();
+        if let Some(last) = digits.len().checked_sub(5).and_then(|at| digits.get(at..)) {
+            return format!("{}.{}", &last[..3], &last[3..]);
+        }
+    }
+    text.to_owned()
 }
 
 impl fmt::Display for DriverSpec {
@@ -355,7 +392,12 @@ impl FromStr for TorchVersion {
         let version = pep440_rs::Version::from_str(text).map_err(|_| {
             ParseError::new("an exact torch version", given, "a form like `2.9.1` or `2.9.1+cu130`")
         })?;
-        let variant = version.to_string().split_once('+').and_then(|(_, local)| local.parse().ok());
+        // `cu121.with.pypi.cudnn` is a way in which cu121 is built.
+        let label = version.to_string();
+        let label = label.split_once('+').map(|(_, local)| local);
+        let variant = label.and_then(|label| {
+            label.parse().or_else(|_| label.split('.').next().unwrap_or(label).parse()).ok()
+        });
         Ok(Self { version, variant })
     }
 }
@@ -443,6 +485,14 @@ mod tests {
             ("cuda:12.8", "cuda:12.8"),
             ("cuda 12.8", "cuda:12.8"),
             ("none", "none"),
+            ("None", "none"),
+            ("CUDA 12.4", "cuda:12.4"),
+            ("R535", "535"),
+            ("535.x", "535"),
+            ("535+", ">=535"),
+            ("nvidia-driver-535-server", "535"),
+            ("535.104.05 (CUDA 12.2)", "535.104.05"),
+            ("31.0.15.3623", "536.23"),
         ] {
             assert_eq!(text.parse::<DriverSpec>().expect(text).to_string(), shown);
         }

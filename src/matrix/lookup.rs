@@ -69,9 +69,20 @@ impl Matrix {
             return Err(Vec::new());
         }
         let lower = text.to_ascii_lowercase();
-        if let Ok(capability) =
-            lower.replace("compute capability ", "").parse::<ComputeCapability>()
-        {
+        let number = ["compute capability ", "compute_", "cc "]
+            .iter()
+            .find_map(|prefix| lower.strip_prefix(prefix));
+        // `compute_90` and `sm_90a` name code, and the device it was made for.
+        let number = match number {
+            Some(digits) if lower.starts_with("compute_") => format!("sm_{digits}"),
+            Some(rest) => rest.to_owned(),
+            None => lower.clone(),
+        };
+        let number = match number.strip_prefix("sm_") {
+            Some(rest) => format!("sm_{}", rest.trim_end_matches(['a', 'f'])),
+            None => number,
+        };
+        if let Ok(capability) = number.parse::<ComputeCapability>() {
             if self.generation(capability).is_none() {
                 return Err(self.near_capabilities(capability));
             }
@@ -104,11 +115,9 @@ impl Matrix {
             })
             .flatten();
         let Some(row) = found else {
-            // Mobile editions have the capability of the card they are named after.
-            for edition in [" with max-q design", " max-q", " mobile"] {
-                if let Some(plain) = lower.strip_suffix(edition) {
-                    return self.gpu(plain).map(|gpu| GpuMatch { given: shown(given), ..gpu });
-                }
+            // Editions, memory sizes and shares of a card have the capability of the card.
+            if let Some(plain) = plain_gpu(&lower) {
+                return self.gpu(&plain).map(|gpu| GpuMatch { given: shown(given), ..gpu });
             }
             return Err(self.near_gpus(&key));
         };
@@ -340,6 +349,44 @@ impl Variant {
     pub fn build(&self, platform: Platform) -> Option<&Build> {
         self.builds.iter().find(|b| b.platform == platform)
     }
+}
+
+/// A card's name without one of the words that do not change its capability; `None` when it has none.
+fn plain_gpu(lower: &str) -> Option<String> {
+    const AFTER: &[&str] = &[
+        " with max-q design",
+        " max-q",
+        " mobile",
+        " laptop gpu",
+        " generation laptop gpu",
+        " laptop",
+        " lite hash rate",
+        " super edition",
+        " gpu",
+    ];
+    const BEFORE: &[&str] =
+        &["grid ", "ml.", "1x ", "2x ", "4x ", "8x ", "1 x ", "2 x ", "4 x ", "8 x "];
+    let lower = lower.trim();
+    let cut = AFTER
+        .iter()
+        .find_map(|word| lower.strip_suffix(word))
+        .or_else(|| BEFORE.iter().find_map(|word| lower.strip_prefix(word)));
+    if let Some(rest) = cut {
+        return Some(rest.trim().to_owned());
+    }
+    // `(24gb)`, ` 24gb`, ` 24 gb`, `-80g`; a share of a card: `a10-24q`.
+    if let Some((name, _)) = lower.rsplit_once(" (").filter(|(_, rest)| rest.ends_with(')')) {
+        return Some(name.to_owned());
+    }
+    let size = lower.strip_suffix("gb").or_else(|| lower.strip_suffix('g')).map(str::trim_end);
+    let share = lower.strip_suffix(['q', 'c', 'a', 'b']).filter(|t| t.contains('-'));
+    for text in [size, share].into_iter().flatten() {
+        let name = text.trim_end_matches(|c: char| c.is_ascii_digit());
+        if name.len() < text.len() && name.ends_with([' ', '-']) {
+            return Some(name.trim_end_matches([' ', '-']).to_owned());
+        }
+    }
+    None
 }
 
 /// Shell-like match where `*` stands for any rest; both sides lower case.

@@ -181,7 +181,7 @@ impl Libc {
                 source: "as given".into(),
             });
         }
-        if let Some(distro) = matrix.distro(given) {
+        if let Some(distro) = distro_names(&lower).iter().find_map(|name| matrix.distro(name)) {
             return Ok(Self {
                 given: crate::domain::shown(given),
                 glibc: distro.glibc,
@@ -201,6 +201,49 @@ impl Libc {
             near.join(", ")
         ))
     }
+}
+
+/// The names under which a distribution may stand, from what /etc/os-release and people write:
+/// `Ubuntu 22.04.3 LTS (x86_64)`, `Red Hat Enterprise Linux 8.6`, `alpine:3.19`, `rocky9`.
+fn distro_names(lower: &str) -> Vec<String> {
+    let plain = lower.split('(').next().unwrap_or_default();
+    let words: Vec<&str> = plain
+        .split([' ', ':', '-', '_', '/'])
+        .filter(|w| {
+            !matches!(
+                *w,
+                "" | "lts"
+                    | "gnu"
+                    | "linux"
+                    | "enterprise"
+                    | "release"
+                    | "server"
+                    | "wsl"
+                    | "wsl2"
+                    | "on"
+                    | "stream"
+            )
+        })
+        .collect();
+    let joined = words.concat();
+    let (name, version) =
+        joined.split_at(joined.find(|c: char| c.is_ascii_digit()).unwrap_or(joined.len()));
+    let version = version.trim_start_matches('v');
+    let name = match name.trim_end_matches('v') {
+        "redhat" => "rhel",
+        "rocky" => "rockylinux",
+        "alma" => "almalinux",
+        "ol" | "oracle" => "oraclelinux",
+        "al" | "amazon" | "amazonlinux" => "amzn",
+        "opensuseleap" | "opensuse" => "opensuse",
+        other => other,
+    };
+    let parts: Vec<&str> = version.split('.').collect();
+    let mut names = vec![lower.to_owned(), joined.clone()];
+    for n in (0..=parts.len()).rev() {
+        names.push(format!("{name}{}", parts[..n].join(".")));
+    }
+    names
 }
 
 /// The one index that an install line names.
@@ -231,7 +274,12 @@ impl FromStr for Index {
                 "`pypi`, a build such as `cu128`, or the URL of an index",
             ));
         }
-        let last = text.rsplit('/').next().unwrap_or_default();
+        // `.../whl/cu121/torch` and `.../whl/cu121/torch_stable.html` are pages of one build too.
+        let page = text.trim_end_matches("/torch").trim_end_matches("/torch_stable.html");
+        let page = if page.ends_with("whl") { text } else { page };
+        let last = page.rsplit('/').next().unwrap_or_default();
+        let folded = last.to_ascii_lowercase();
+        let last = if folded.parse::<WheelVariant>().is_ok() { folded.as_str() } else { last };
         if let Ok(variant) = last.parse::<WheelVariant>() {
             // A mirror keeps the path; an index of other builds (Jetson, nightly) does not.
             let foreign =
@@ -246,8 +294,12 @@ impl FromStr for Index {
         if text.contains("download.pytorch.org") && (last == "whl" || last.starts_with("torch")) {
             return Ok(Self::Combined(text.into()));
         }
-        // PyPI under its own or a mirror's address ends in `simple`.
-        if last == "simple" {
+        // PyPI and its mirrors say so; a company's own `simple` may hold anything.
+        let lower = text.to_ascii_lowercase();
+        let others = ["pytorch", "nvidia", "jetson", "torch"];
+        if lower == "default"
+            || (lower.contains("pypi") && !others.iter().any(|o| lower.contains(o)))
+        {
             return Ok(Self::Pypi);
         }
         Ok(Self::Other(text.into()))
@@ -335,6 +387,7 @@ impl FromStr for BaseImage {
                 "fedora",
                 "centos",
                 "amazonlinux",
+                "ubi7",
                 "ubi8",
                 "ubi9",
                 "ubi10",

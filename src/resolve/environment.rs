@@ -23,6 +23,19 @@ pub fn libc(case: &Case, matrix: &Matrix) -> Option<Libc> {
     })
 }
 
+/// Whether an environment variable is judged.
+pub fn has_rule(name: &str) -> bool {
+    const JUDGED: &[&str] = &[
+        "CUDA_VISIBLE_DEVICES",
+        "NVIDIA_VISIBLE_DEVICES",
+        "NVIDIA_DRIVER_CAPABILITIES",
+        "NVIDIA_REQUIRE_CUDA",
+        "LD_LIBRARY_PATH",
+        "LD_PRELOAD",
+    ];
+    JUDGED.contains(&name)
+}
+
 /// Findings about base image and environment.
 pub fn judge(case: &Case, matrix: &Matrix, wheel: Option<Wheel<'_>>) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -42,6 +55,18 @@ fn base_image(
     image: &BaseImage,
     findings: &mut Vec<Finding>,
 ) {
+    let bare = image.given.split([':', '@']).next().unwrap_or_default();
+    let unread = image.kind == ImageKind::Other;
+    if unread
+        && (case.torch.is_none()
+            || bare.ends_with("nvidia/cuda")
+            || bare.ends_with("pytorch/pytorch"))
+    {
+        findings.push(
+            Finding::new(Code::Unknown, Severity::Unknown, format!("what is inside {} is not known", image.given))
+                .help("state torch with --torch, and nvidia/cuda images by their whole tag, as in 12.8.1-base-ubuntu22.04"),
+        );
+    }
     let asks = match &image.kind {
         ImageKind::Cuda { cuda, .. } => Some(*cuda),
         // The devel flavours of pytorch/pytorch stand on nvidia/cuda and inherit its condition.
@@ -159,15 +184,19 @@ fn unknown_brand(
 }
 
 fn brand_listed(gpu: &GpuMatch, row: &ImageRequirement) -> Option<bool> {
-    // Words of the container toolkit; which RTX and Quadro word a workstation card bears varies.
-    let brands: &[&str] = match gpu.kind? {
+    let words = brand_words(gpu)?;
+    Some(words.iter().any(|b| row.brands.iter().any(|r| r == b)))
+}
+
+/// Words of the container toolkit; which RTX and Quadro word a workstation card bears varies.
+fn brand_words(gpu: &GpuMatch) -> Option<&'static [&'static str]> {
+    Some(match gpu.kind? {
         GpuKind::Datacenter => &["tesla"],
         GpuKind::Geforce | GpuKind::Family => &["geforce", "geforcertx"],
         GpuKind::Titan => &["titan", "titanrtx"],
         GpuKind::Workstation => &["quadro", "quadrortx", "nvidiartx"],
         GpuKind::Jetson | GpuKind::Integrated => return None,
-    };
-    Some(brands.iter().any(|b| row.brands.iter().any(|r| r == b)))
+    })
 }
 
 /// A condition without exceptions: an image that has no row, or the user's own variable.
@@ -213,8 +242,9 @@ fn second_cudnn(
     let Some(theirs) = theirs else { return };
     let name = wheel.name();
     let message = format!("{} brings cuDNN {theirs}, torch {name} its own {own}", image.given);
-    // cuDNN 8 loads its parts by bare name: an older copy in the system's path gets in between.
-    if own.major() == theirs.major() && own.major() == 8 && theirs < own {
+    // cuDNN before 8.9 loads its parts by bare name: an older copy in the system's path gets in
+    // between. From 8.9 on the wheel's library looks in its own folder first (read in 8.9.2.26).
+    if own.major() == theirs.major() && own.0[..2] < [8, 9][..] && theirs < own {
         findings.push(
             Finding::new(Code::CudnnMismatch, Severity::Error, message)
                 .fact(
@@ -343,16 +373,18 @@ fn variable(
     let value_trimmed = value.trim();
     match name {
         "CUDA_VISIBLE_DEVICES" => {
-            let first = value_trimmed.split(',').next().unwrap_or_default().trim();
-            if first.is_empty()
-                || first.starts_with('-')
-                || first.eq_ignore_ascii_case("NoDevFiles")
-                || first == "none"
-            {
+            let first = value_trimmed
+                .trim_matches(['"', '\''])
+                .split(',')
+                .next()
+                .unwrap_or_default()
+                .trim();
+            let index = !first.is_empty() && first.bytes().all(|b| b.is_ascii_digit());
+            if !index && !first.starts_with("GPU-") && !first.starts_with("MIG-") {
                 findings.push(
                     error(format!("CUDA_VISIBLE_DEVICES=`{shown}` hides every GPU"))
                         .fact(
-                            "devices after an invalid entry are hidden as well",
+                            "devices from the first invalid entry on are hidden",
                             "document: CUDA Programming Guide, environment variables",
                         )
                         .help("unset CUDA_VISIBLE_DEVICES, or list devices from 0 on"),
@@ -391,7 +423,7 @@ fn variable(
     }
 }
 
-/// The grammar of the container toolkit: spaces are OR, commas are AND. Only `cuda` terms are judged.
+/// The grammar of the container toolkit: spaces are OR, commas are AND.
 fn require_variable(case: &Case, matrix: &Matrix, value: &str, findings: &mut Vec<Finding>) {
     let Some(driver) = case.driver.as_ref().and_then(|d| d.oldest) else {
         return;
@@ -409,21 +441,28 @@ fn require_variable(case: &Case, matrix: &Matrix, value: &str, findings: &mut Ve
             let op_len =
                 rest.find(|c: char| !matches!(c, '<' | '>' | '=' | '!')).unwrap_or(rest.len());
             let (op, operand) = rest.split_at(op_len);
-            let Some(wanted) =
-                (key == "cuda").then(|| operand.parse::<CudaVersion>().ok()).flatten()
-            else {
+            if key == "brand" && op == "=" && !case.gpus.is_empty() {
+                let listed = |g: &GpuMatch| brand_words(g).is_some_and(|w| w.contains(&operand));
+                holds &= case.gpus.iter().all(listed);
+                continue;
+            }
+            let order = match key {
+                "cuda" => operand.parse::<CudaVersion>().ok().map(|v| has.cmp(&v.series())),
+                "driver" => operand.parse::<DriverVersion>().ok().map(|v| driver.cmp(&v)),
+                _ => None,
+            };
+            let Some(order) = order else {
                 undecided = true;
                 holds = false;
                 break;
             };
-            let wanted = wanted.series();
             holds &= match op {
-                ">=" => has >= wanted,
-                ">" => has > wanted,
-                "<=" => has <= wanted,
-                "<" => has < wanted,
-                "=" => has == wanted,
-                "!=" => has != wanted,
+                ">=" => order.is_ge(),
+                ">" => order.is_gt(),
+                "<=" => order.is_le(),
+                "<" => order.is_lt(),
+                "=" => order.is_eq(),
+                "!=" => order.is_ne(),
                 _ => false,
             };
         }
@@ -476,21 +515,30 @@ fn cuda_path(wheel: Option<Wheel<'_>>, part: &str, findings: &mut Vec<Finding>) 
         return;
     };
     let theirs = cuda_of_path(part);
+    // A self-contained wheel finds its libraries beside itself.
+    let bundled = wheel.is_some_and(|w| w.variant.bundled);
     let message = |more: &str| {
         format!(
             "LD_LIBRARY_PATH holds `{part}`: its CUDA libraries are found before the wheel's{more}"
         )
     };
     let finding = match theirs {
-        Some(theirs) if theirs.major == cuda.major && theirs.series() < cuda => Finding::new(
-            Code::EnvPath,
-            Severity::Error,
-            message(&format!(", and CUDA {theirs} is older than its CUDA {cuda}")),
-        )
-        .fact(
-            "an older libnvJitLink lacks symbols that the wheel's libcusparse asks for",
-            "document: pytorch/pytorch#134929, #131312",
-        ),
+        Some(theirs)
+            if theirs.major == cuda.major
+                && cuda.major >= 12
+                && theirs.series() < cuda
+                && !bundled =>
+        {
+            Finding::new(
+                Code::EnvPath,
+                Severity::Error,
+                message(&format!(", and CUDA {theirs} is older than its CUDA {cuda}")),
+            )
+            .fact(
+                "an older libnvJitLink lacks symbols that the wheel's libcusparse asks for",
+                "document: pytorch/pytorch#134929, #131312",
+            )
+        }
         Some(theirs) if theirs.major != cuda.major => {
             // Another major has other sonames: nothing is shadowed.
             Finding::new(
@@ -514,9 +562,20 @@ fn compat_path(
     part: &str,
     findings: &mut Vec<Finding>,
 ) {
-    let (Some(cuda), Some(driver)) =
-        (cuda_of_path(part), case.driver.as_ref().and_then(|d| d.oldest))
-    else {
+    let driver = case.driver.as_ref().and_then(|d| d.oldest);
+    let (Some(cuda), Some(driver)) = (cuda_of_path(part), driver) else {
+        let consumer = case
+            .gpus
+            .iter()
+            .find(|g| matches!(g.kind, Some(GpuKind::Geforce | GpuKind::Titan | GpuKind::Family)));
+        findings.push(match consumer {
+            Some(gpu) => Finding::new(Code::ForwardCompatUnsupported, Severity::Error, format!(
+                "LD_LIBRARY_PATH puts the libcuda of `{part}` ahead of the driver's, and {} is no data center card: error 804, or 803 on a newer driver", gpu.name
+            )),
+            None => Finding::new(Code::Unknown, Severity::Unknown, format!(
+                "which libcuda `{part}` in LD_LIBRARY_PATH puts ahead of the driver's is not said"
+            )),
+        }.help("take the compat folder out of LD_LIBRARY_PATH"));
         return;
     };
     let has = matrix.locate(driver).map(|at| at.branch.cuda);

@@ -144,7 +144,9 @@ pub fn card_fit(matrix: &Matrix, gpu: &GpuMatch, driver: DriverVersion) -> CardF
     {
         return CardFit::TooNew(last);
     }
-    let listed = matrix.first_listed(gpu);
+    // Windows numbers do not compare with the lists of Linux drivers.
+    let of_linux = matrix.branch(driver.branch).is_some();
+    let listed = matrix.first_listed(gpu).filter(|_| of_linux);
     let first = listed.and_then(|l| l.version);
     if let Some(branch) = generation.first_branch
         && driver.branch < branch

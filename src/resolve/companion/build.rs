@@ -293,15 +293,6 @@ impl Bench<'_, '_> {
             .help(format!("take a file whose name says cxx11abi{}", word(own)));
             self.add(finding);
         }
-        if let (Some(tag), Some(python)) = (self.package.python.clone(), self.case.python)
-            && tag.parse::<PythonTag>().is_ok_and(|t| !t.admits(python))
-        {
-            self.add(Finding::new(
-                Code::PythonUnsupported,
-                Severity::Error,
-                format!("the file of {name} is for {tag}, not for Python {python}"),
-            ));
-        }
     }
 
     /// Code of its own for each card.

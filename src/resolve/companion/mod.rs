@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use pep440_rs::{Version, VersionSpecifiers};
 
-use super::case::Case;
+use super::case::{Case, Index};
 use super::judge::{DriverMode, Finding, Wheel};
-use crate::domain::{Code, Package, Platform, PythonVersion, Severity, WheelVariant};
+use crate::domain::{Code, Package, Platform, PythonTag, PythonVersion, Severity, WheelVariant};
 use crate::matrix::{Companion, CompanionRule, CudaRule, Matrix};
 
 /// Packages of the PyTorch wheel index: built once per CUDA build, like torch itself.
@@ -78,6 +78,26 @@ fn no_triton(
 
 /// Triton compiles with a ptxas of its own, which must know the very card.
 fn ptxas(case: &Case, triton: &Companion, matrix: &Matrix, findings: &mut Vec<Finding>) {
+    for rule in
+        matrix.companion_rules.iter().filter(|r| case.compiles && r.package == "torch.compile")
+    {
+        for gpu in &case.gpus {
+            if let Some(min) = rule.min_capability.filter(|min| gpu.capability < *min) {
+                let message = format!(
+                    "torch.compile needs compute capability {min} or newer, {} has {}",
+                    gpu.name, gpu.capability
+                );
+                findings.push(
+                    Finding::new(Code::CompanionMismatch, Severity::Error, message)
+                        .fact(
+                            rule.note.clone().unwrap_or_default(),
+                            matrix.cite_best(&rule.evidence),
+                        )
+                        .help("do without torch.compile on this card"),
+                );
+            }
+        }
+    }
     let overridden = case.env.iter().any(|(k, _)| k.starts_with("TRITON_PTXAS"));
     if triton.ptxas.is_empty() || overridden {
         return;
@@ -123,8 +143,16 @@ impl<'m> Bench<'_, 'm> {
     fn judge(&mut self) {
         let name = self.package.name.clone();
         if name == "torch" {
+            if let (Some(wheel), Some(exact)) = (self.wheel, self.package.exact())
+                && exact.clone().without_local() != wheel.release.version.pep440()
+            {
+                let message = format!("torch {exact} is asked for beside torch {}", wheel.name());
+                self.add(Finding::new(Code::CompanionMismatch, Severity::Error, message));
+            }
             return;
         }
+        self.reach();
+        self.pinned();
         let known = is_known(self.matrix, &name);
         if !known {
             self.add(Finding::new(
@@ -137,7 +165,15 @@ impl<'m> Bench<'_, 'm> {
         let row = self.row();
         let exact = self.package.exact().cloned();
         // Without a row, the lowest version that a range names stands for it.
-        let named = || self.package.versions.iter().map(|s| s.version().clone()).min();
+        let lower = |s: &&pep440_rs::VersionSpecifier| {
+            use pep440_rs::Operator as Op;
+            matches!(
+                s.operator(),
+                Op::GreaterThanEqual | Op::GreaterThan | Op::TildeEqual | Op::EqualStar
+            )
+        };
+        let named =
+            || self.package.versions.iter().filter(lower).map(|s| s.version().clone()).min();
         let version = row.map_or_else(|| exact.clone().or_else(named), |r| r.version.parse().ok());
         let rules = self.matrix.companion_rules(&name, version.as_ref());
         self.train(row, exact.as_ref());
@@ -157,6 +193,7 @@ impl<'m> Bench<'_, 'm> {
         }
         self.label_of_wheel();
         self.rules(&rules);
+        self.refused();
     }
 
     fn ptxas_known(&mut self, row: &Companion) {
@@ -179,19 +216,22 @@ impl<'m> Bench<'_, 'm> {
             else {
                 return;
             };
-            if let Some(exact) = exact
-                && !pin.contains(&exact.clone().without_local())
-            {
-                let finding = Finding::new(
-                    Code::CompanionMismatch,
-                    Severity::Error,
-                    format!("torch {} asks for triton{pin}, not {exact}", wheel.name()),
-                )
-                .fact(
-                    format!("triton{pin} stands in its metadata"),
-                    self.matrix.cite_best(&wheel.variant.evidence),
-                )
-                .help(format!("take triton{pin}"));
+            let both = self.matrix.companions("triton").iter().any(|c| {
+                c.version
+                    .parse()
+                    .is_ok_and(|v: Version| pin.contains(&v) && self.package.admits(&v))
+            });
+            let exact_fits = exact.is_some_and(|e| pin.contains(&e.clone().without_local()));
+            if !both && !exact_fits {
+                let asked = &self.package.given;
+                let message =
+                    format!("torch {} asks for triton{pin}, not for {asked}", wheel.name());
+                let finding = Finding::new(Code::CompanionMismatch, Severity::Error, message)
+                    .fact(
+                        format!("triton{pin} stands in its metadata"),
+                        self.matrix.cite_best(&wheel.variant.evidence),
+                    )
+                    .help(format!("take triton{pin}"));
                 self.add(finding);
             }
             return;
@@ -388,27 +428,6 @@ impl<'m> Bench<'_, 'm> {
                 .help(format!("do without {name} on this card"));
                 self.findings.push(finding);
             }
-            if let (Some(refused), Some(wheel)) = (&rule.refuses_torch, self.wheel)
-                && VersionSpecifiers::from_str(refused)
-                    .is_ok_and(|s| s.contains(&wheel.release.version.pep440()))
-            {
-                let finding = Finding::new(
-                    Code::CompanionMismatch,
-                    Severity::Error,
-                    format!(
-                        "{} does not work with torch {}",
-                        self.package.given, wheel.release.version
-                    ),
-                )
-                .fact(
-                    rule.note.clone().unwrap_or_else(|| {
-                        format!("{name}{} refuses torch{refused}", rule.versions)
-                    }),
-                    source.clone(),
-                )
-                .help(format!("take a {name} outside of {}", rule.versions));
-                self.findings.push(finding);
-            }
             if rule.source_build && self.package.local.is_none() && self.case.nvcc.is_none() {
                 let finding = Finding::new(
                     Code::Ok,
@@ -420,6 +439,103 @@ impl<'m> Bench<'_, 'm> {
                 .help("state the toolkit with --nvcc to have it judged");
                 self.findings.push(finding);
             }
+        }
+    }
+
+    /// Versions that some torch releases do not work with: all that the request admits, or some.
+    fn refused(&mut self) {
+        let Some(wheel) = self.wheel else { return };
+        let torch = wheel.release.version;
+        let specifiers = |text: &str| VersionSpecifiers::from_str(text).ok();
+        for rule in self.matrix.companion_rules.iter().filter(|r| r.package == self.package.name) {
+            let Some(refused) = rule.refuses_torch.as_deref().and_then(specifiers) else {
+                continue;
+            };
+            let Some(versions) = specifiers(&rule.versions) else { continue };
+            if !refused.contains(&torch.pep440()) {
+                continue;
+            }
+            let bound = versions.iter().map(|s| s.version().clone()).min();
+            let exact = self.package.exact().map(|v| versions.contains(&v.clone().without_local()));
+            let admitted = bound.is_some_and(|v| self.package.versions.contains(&v));
+            let (severity, code, how) = match exact {
+                Some(true) => (Severity::Error, Code::CompanionMismatch, "does not work"),
+                None if admitted => {
+                    (Severity::Unknown, Code::Unknown, "may bring a version that does not work")
+                }
+                _ => continue,
+            };
+            let message = format!("{} {how} with torch {torch}", self.package.given);
+            let fact = rule
+                .note
+                .clone()
+                .unwrap_or_else(|| format!("{}{versions} refuses torch{refused}", rule.package));
+            let finding = Finding::new(code, severity, message)
+                .fact(fact, self.matrix.cite_best(&rule.evidence))
+                .help(format!("ask for a {} outside of {versions}", rule.package));
+            self.findings.push(finding);
+        }
+    }
+
+    /// The package is one that torch's own metadata pins.
+    fn pinned(&mut self) {
+        let (Some(wheel), Some(exact)) = (self.wheel, self.package.exact()) else { return };
+        let name = &self.package.name;
+        let public = exact.clone().without_local();
+        let pins = wheel.variant.requires.iter().flatten();
+        let pin = pins
+            .filter(|(n, _)| n == name)
+            .find_map(|(_, spec)| VersionSpecifiers::from_str(spec).ok());
+        let Some(pin) = pin else { return };
+        if pin.contains(&public)
+            || !matches!(wheel.variant.requires_status.as_deref(), Some("exact" | "document"))
+        {
+            return;
+        }
+        let code =
+            if name.contains("cudnn") { Code::CudnnMismatch } else { Code::CompanionMismatch };
+        let message = format!("torch {} asks for {name}{pin}, not {public}", wheel.name());
+        let finding = Finding::new(code, Severity::Error, message)
+            .fact(
+                format!("{name}{pin} stands in its metadata"),
+                self.matrix.cite_best(&wheel.variant.evidence),
+            )
+            .help(format!("leave {name} to torch's own requirement"));
+        self.findings.push(finding);
+    }
+
+    /// A file named by its URL, or asked of an index that has no such file.
+    fn reach(&mut self) {
+        let name = self.package.name.clone();
+        if let Some(tag) = &self.package.platform {
+            let fits = tag == "any" || tag.split('.').any(|t| t.parse() == Ok(self.platform));
+            if !fits {
+                let message = format!("the file of {name} is for {tag}, not for {}", self.platform);
+                self.findings.push(Finding::new(Code::NoSuchWheel, Severity::Error, message));
+            }
+        }
+        if let (Some(tag), Some(python)) = (&self.package.python, self.case.python)
+            && tag.parse::<PythonTag>().is_ok_and(|t| !t.admits(python))
+        {
+            let message = format!("the file of {name} is for {tag}, not for Python {python}");
+            self.findings.push(Finding::new(Code::PythonUnsupported, Severity::Error, message));
+        }
+        let (Some(label), true) = (self.own_label(), self.package.platform.is_none()) else {
+            return;
+        };
+        if !OF_PYTORCH.contains(&name.as_str()) {
+            return;
+        }
+        let (there, where_) = match &self.case.index {
+            Some(Index::Pypi) => (false, "PyPI".to_owned()),
+            Some(Index::Variant(variant, url)) => (*variant == label, url.clone()),
+            _ => return,
+        };
+        if !there {
+            let message = format!("{} is not on {where_}", self.package.given);
+            let finding = Finding::new(Code::MissingIndex, Severity::Error, message)
+                .help(format!("name its own index: https://download.pytorch.org/whl/{label}"));
+            self.findings.push(finding);
         }
     }
 }

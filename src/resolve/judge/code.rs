@@ -3,6 +3,7 @@
 use super::{Court, DriverMode, Fact, Finding, JudgedGpu, Wheel, code_text, targets_text};
 use crate::domain::{Code, ComputeCapability, CudaVersion, Severity};
 use crate::matrix::{Build, Cudnn, GpuMatch, Release};
+use crate::resolve::case::ImageKind;
 use crate::resolve::environment;
 use crate::resolve::physics::{self, Served};
 
@@ -206,18 +207,70 @@ impl<'m> Court<'_, 'm> {
         Some(format!("it starts at compute capability {min}"))
     }
 
-    /// The toolkit that CUDA_HOME names, when a package will be compiled with it.
-    pub(super) fn cuda_home(&self) -> Option<CudaVersion> {
+    /// Whether a package of the request is compiled on installation.
+    fn compiles_extensions(&self) -> bool {
         let compiled = |p: &crate::domain::Package| {
-            p.local.is_none()
-                && self.matrix.companion_rules.iter().any(|r| r.package == p.name && r.source_build)
+            let rules = &self.matrix.companion_rules;
+            p.local.is_none() && rules.iter().any(|r| r.package == p.name && r.source_build)
         };
-        self.case.with.iter().any(compiled).then(|| environment::cuda_home(self.case)).flatten()
+        self.case.with.iter().any(compiled)
+    }
+
+    /// The toolkit that CUDA_HOME names or a devel image holds, when something is compiled with it.
+    fn toolkit_around(&self) -> Option<CudaVersion> {
+        let image = self.case.base_image.as_ref().and_then(|image| match &image.kind {
+            ImageKind::Cuda { cuda, .. } if image.given.contains("devel") => Some(*cuda),
+            ImageKind::Pytorch { devel, .. } => *devel,
+            _ => None,
+        });
+        let toolkit = environment::cuda_home(self.case).or(image);
+        self.compiles_extensions().then_some(toolkit).flatten()
+    }
+
+    /// TORCH_CUDA_ARCH_LIST decides what an extension carries: every card must find code in it.
+    fn arch_list(&mut self) {
+        let list = self.case.env.iter().find(|(k, _)| k == "TORCH_CUDA_ARCH_LIST");
+        let Some((_, list)) =
+            list.filter(|_| self.case.nvcc.is_some() || self.compiles_extensions())
+        else {
+            return;
+        };
+        let mut code = crate::matrix::CodeList { sass: Some(Vec::new()), ptx: Some(Vec::new()) };
+        for word in list.split([' ', ';', ',']).filter(|w| !w.is_empty()) {
+            let (number, ptx) = word.strip_suffix("+PTX").map_or((word, false), |n| (n, true));
+            let target = |prefix: &str| format!("{prefix}{}", number.replace('.', "")).parse().ok();
+            let Some(sass) = target("sm_") else {
+                self.unknown(format!(
+                    "which cards `{word}` in TORCH_CUDA_ARCH_LIST stands for is not in the matrix"
+                ))
+                .help
+                .push("name capabilities, as in 8.0;9.0+PTX".into());
+                return;
+            };
+            code.sass.get_or_insert_default().push(sass);
+            code.ptx.get_or_insert_default().extend(target("compute_").filter(|_| ptx));
+        }
+        for gpu in &self.case.gpus {
+            if physics::served(self.matrix, &code, None, gpu.capability) == Served::Nothing {
+                let message = format!(
+                    "TORCH_CUDA_ARCH_LIST=`{}` compiles nothing that {} (compute capability {}) can run",
+                    crate::domain::shown(list),
+                    gpu.name,
+                    gpu.capability
+                );
+                self.findings.push(
+                    Finding::new(Code::ArchNotInBinary, Severity::Error, message)
+                        .fact(format!("an extension would carry {}", code_text(&code)), "as given")
+                        .help(format!("add {} to TORCH_CUDA_ARCH_LIST", gpu.capability)),
+                );
+            }
+        }
     }
 
     /// The toolkit that compiles extensions.
     pub(super) fn compiler(&mut self, wheel: Option<Wheel<'m>>) {
-        let Some(nvcc) = self.case.nvcc.or_else(|| self.cuda_home()) else {
+        self.arch_list();
+        let Some(nvcc) = self.case.nvcc.or_else(|| self.toolkit_around()) else {
             return;
         };
         if let Some((name, cuda)) = wheel.and_then(|w| Some((w.name(), w.cuda()?))) {

@@ -162,6 +162,17 @@ impl<'m> Court<'_, 'm> {
                 }
                 None
             }
+            // A label names the file; whether this page still lists it is another question.
+            (Some(variant), Some(Index::Combined(url))) => {
+                if url.ends_with("whl") {
+                    self.unknown(format!(
+                        "whether the page {url} lists torch {version}+{variant} is not known"
+                    ))
+                    .help
+                    .push(format!("name its own page: https://download.pytorch.org/whl/{variant}"));
+                }
+                Some((variant, false))
+            }
             (local, Some(Index::Combined(url))) => {
                 let label = local.map_or(String::new(), |v| format!("+{v}"));
                 self.unknown(format!(
@@ -310,6 +321,13 @@ impl<'m> Court<'_, 'm> {
             tags.iter().any(|tag| tag.admits(python))
         };
         if fits {
+            return;
+        }
+        if python.free_threaded && wheel.is_some_and(|w| !w.on_pypi) {
+            self.unknown(format!(
+                "whether torch {} has files for Python {python} on its own index is not known: PyPI has none",
+                release.version
+            ));
             return;
         }
         let list = tags.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

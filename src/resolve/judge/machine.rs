@@ -75,7 +75,21 @@ impl<'m> Court<'_, 'm> {
         }
         for gpu in &self.case.gpus {
             if let Some(oldest) = driver.oldest {
-                self.card_fit(gpu, oldest);
+                let fit = physics::card_fit(self.matrix, gpu, oldest);
+                match fit {
+                    // A branch or a CUDA version stands for its first release; a pool that has the
+                    // card has a release of the branch that drives it.
+                    CardFit::TooOld(Some(first))
+                        if driver.note.is_some() && first.branch == oldest.branch =>
+                    {
+                        let message = format!(
+                            "{} needs driver {first}, a later release of the branch",
+                            gpu.name
+                        );
+                        self.add(Finding::new(Code::DriverTooOldForGpu, Severity::Note, message));
+                    }
+                    fit => self.card_fit(gpu, oldest, fit),
+                }
             }
             let generation = self.matrix.generation(gpu.capability);
             // The oldest has been judged; a range closed above can still reach past the last branch.
@@ -164,8 +178,8 @@ impl<'m> Court<'_, 'm> {
         self.add(finding);
     }
 
-    pub(super) fn card_fit(&mut self, gpu: &GpuMatch, driver: DriverVersion) {
-        match physics::card_fit(self.matrix, gpu, driver) {
+    pub(super) fn card_fit(&mut self, gpu: &GpuMatch, driver: DriverVersion, fit: CardFit) {
+        match fit {
             CardFit::Drives => (),
             CardFit::TooNew(last) => self.too_new(gpu, &driver.to_string(), last),
             CardFit::TooOld(first) => {

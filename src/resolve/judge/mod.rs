@@ -9,7 +9,7 @@ mod machine;
 
 use serde::Serialize;
 
-use super::case::Case;
+use super::case::{Case, ImageKind};
 use super::physics::Served;
 use super::{companion, environment};
 use crate::domain::{
@@ -236,12 +236,14 @@ impl<'m> Court<'_, 'm> {
         let decisive =
             self.findings.first().filter(|f| f.severity <= Severity::Unknown).map(|f| f.code);
         let given = self.case;
-        let nothing = given.torch.is_none()
-            && wheel.is_none()
-            && given.driver.is_none()
-            && given.with.is_empty()
-            && given.base_image.is_none()
-            && given.env.is_empty()
+        let known_image =
+            given.base_image.as_ref().is_some_and(|image| image.kind != ImageKind::Other);
+        let nothing = wheel.is_none()
+            && given.torch.is_none()
+            && (given.driver.is_none() || given.gpus.is_empty())
+            && !given.with.iter().any(|p| companion::is_known(self.matrix, &p.name))
+            && !known_image
+            && !given.env.iter().any(|(name, _)| environment::has_rule(name))
             && given.module.is_none()
             && given.nvcc.is_none();
         let verdict = decisive.unwrap_or_else(|| {
@@ -267,6 +269,9 @@ impl<'m> Court<'_, 'm> {
         let mut not_judged: Vec<String> =
             absent.into_iter().filter(|(absent, _)| *absent).map(|(_, name)| name.into()).collect();
         let known = |p: &&crate::domain::Package| !companion::is_known(self.matrix, &p.name);
+        if let Some(image) = case.base_image.as_ref().filter(|i| i.kind == ImageKind::Other) {
+            not_judged.push(format!("what is inside {}", image.given));
+        }
         not_judged.extend(case.with.iter().filter(known).map(|p| format!("with {}", p.name)));
         Judgement { verdict, findings: self.findings, gpus, driver, wheel, not_judged }
     }
