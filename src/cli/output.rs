@@ -1,6 +1,6 @@
 //! Streams: the result on stdout, everything else on stderr. A closed pipe is silence.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use super::args::{Color, Format, Global};
@@ -35,6 +35,13 @@ impl Output {
     /// # Errors
     /// Anything but a closed pipe.
     pub fn result(&self, text: &str) -> Result<(), Error> {
+        let wrapped = match terminal_size::terminal_size() {
+            Some((width, _)) if self.format == Format::Human && io::stdout().is_terminal() => {
+                wrap(text, usize::from(width.0))
+            }
+            _ => text.to_owned(),
+        };
+        let text = &wrapped;
         let mut out = anstream::AutoStream::new(io::stdout().lock(), self.color);
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -79,6 +86,32 @@ impl Output {
             let _ = self.result(&github::error("gpuseal", &error.to_string(), place));
         }
     }
+}
+
+/// Breaks lines that are wider than the terminal, below where their text begins.
+fn wrap(text: &str, width: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines() {
+        // `  driver  525.60.13 or newer`: the second column. Elsewhere a step below the first.
+        let plain = line.trim_start();
+        let lead = line.len() - plain.len();
+        let column = plain
+            .find("  ")
+            .filter(|at| *at < 9)
+            .map(|at| at + plain[at..].len() - plain[at..].trim_start().len());
+        let indent = " ".repeat(lead + column.unwrap_or(2));
+        let options = textwrap::Options::new(width.max(40))
+            .subsequent_indent(&indent)
+            .break_words(false)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation);
+        if textwrap::core::display_width(line) <= width.max(40) {
+            out.push_str(line);
+        } else {
+            out.push_str(&textwrap::fill(line, options));
+        }
+        out.push('\n');
+    }
+    out
 }
 
 /// The line of a file with the offending words underlined.
@@ -130,4 +163,19 @@ pub fn write_whole(path: &Path, text: &str) -> io::Result<bool> {
     temp.as_file().sync_all().map_err(cannot)?;
     temp.persist(path).map_err(|err| cannot(err.error))?;
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrap;
+
+    #[test]
+    fn wide_lines_go_on_below_their_text() {
+        let wide = "  driver  525.60.13 or newer; from 560.28.03 on with everything";
+        assert_eq!(
+            wrap(wide, 40),
+            "  driver  525.60.13 or newer; from\n          560.28.03 on with everything\n"
+        );
+        assert_eq!(wrap("narrow\n", 40), "narrow\n");
+    }
 }
