@@ -1,7 +1,5 @@
 //! Everything that can go wrong, gathered; and the exit codes, which are a promise.
 
-use std::path::PathBuf;
-
 use crate::matrix::Fault;
 use crate::requirements::Bad;
 
@@ -76,7 +74,7 @@ pub enum Error {
         message: String,
         /// What to do.
         help: Option<String>,
-        /// Nothing comes near: it is the matrix that lacks a row.
+        /// A card: the matrix lacks a row, which is no fault of the input.
         unknown: bool,
         /// Where it stands.
         place: Option<Box<Bad>>,
@@ -124,9 +122,4 @@ impl Error {
             _ => Exit::Usage,
         }
     }
-}
-
-/// Where a project's lock stands by default.
-pub fn default_lock(project: &std::path::Path) -> PathBuf {
-    crate::requirements::in_project(project, "gpuseal.lock")
 }

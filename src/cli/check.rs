@@ -2,18 +2,14 @@
 
 use super::args::{Check, Format, Wanted};
 use super::output::Output;
-use super::wanted;
-use crate::domain::{Code, DriverSpec, ParseError, PythonVersion, shown};
+use super::wanted::{self, flag};
+use crate::domain::{Code, DriverSpec, PythonVersion, shown};
 use crate::error::{Error, Exit};
 use crate::matrix::Matrix;
 use crate::report::{github, human, json_v1};
 use crate::requirements::{Allow, Need, Requirements};
 use crate::resolve::case::{BaseImage, Case, Driver, Index, Libc};
 use crate::resolve::{Unplaced, judge, place_gpu};
-
-fn flag<T: std::str::FromStr<Err = ParseError>>(name: &str, value: &str) -> Result<T, Error> {
-    value.parse().map_err(|err: ParseError| Error::usage(format!("{name}: {err}")))
-}
 
 /// Runs the command.
 ///

@@ -1,15 +1,21 @@
 //! `gpuseal lock`
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use super::args::{Format, Kind, Lock};
 use super::output::{Output, write_whole};
 use super::{render, resolve as resolving, wanted};
-use crate::error::{Error, Exit, default_lock};
+use crate::error::{Error, Exit};
 use crate::lock::{self, Lockfile, drift};
 use crate::matrix::Matrix;
 use crate::requirements::in_project;
 use crate::resolve::{Outcome, resolve};
+
+/// Where the lock of a project stands.
+pub fn lock_path(project: &Path) -> PathBuf {
+    in_project(project, "gpuseal.lock")
+}
 
 /// Runs the command.
 ///
@@ -32,7 +38,7 @@ pub fn run(args: &Lock, matrix: &Matrix, output: &Output) -> Result<Exit, Error>
         return Ok(resolving::exit(&outcome));
     };
     let fresh = Lockfile::from_resolution(resolution, matrix, &wanted.canonical())?;
-    let path = default_lock(&args.wanted.project);
+    let path = lock_path(&args.wanted.project);
     if args.check || args.dry_run {
         return compare(args, &path, &fresh, output);
     }

@@ -1,8 +1,9 @@
 //! `gpuseal render`
 
 use super::args::{Kind, Render};
+use super::lock::lock_path;
 use super::output::{Output, write_whole};
-use crate::error::{Error, Exit, default_lock};
+use crate::error::{Error, Exit};
 use crate::lock::Lockfile;
 use crate::render;
 
@@ -23,7 +24,7 @@ pub fn text(kind: Kind, lock: &Lockfile, template: Option<&str>) -> Result<Strin
 /// # Errors
 /// No lock, a bad one, a bad template, an unwritable file.
 pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
-    let lock = Lockfile::read(&default_lock(&args.project))?;
+    let lock = Lockfile::read(&lock_path(&args.project))?;
     let template = args.template.as_ref().map(fs_err::read_to_string).transpose()?;
     let fresh = text(args.kind, &lock, template.as_deref())?;
     let Some(path) = &args.output else {

@@ -1,9 +1,10 @@
 //! `gpuseal resolve`
 
 use super::args::{Format, Resolve};
+use super::lock::lock_path;
 use super::output::Output;
 use super::wanted;
-use crate::error::{Error, Exit, default_lock};
+use crate::error::{Error, Exit};
 use crate::lock::{Lockfile, drift};
 use crate::matrix::Matrix;
 use crate::report::{github, human, json_v1};
@@ -25,7 +26,7 @@ pub fn run(args: &Resolve, matrix: &Matrix, output: &Output) -> Result<Exit, Err
     };
     if args.check {
         let fresh = Lockfile::from_resolution(resolution, matrix, &wanted.canonical())?;
-        let path = default_lock(&args.wanted.project);
+        let path = lock_path(&args.wanted.project);
         let old = Lockfile::read(&path)?;
         let changes = drift::diff(&old, &fresh);
         if !changes.is_empty() {

@@ -1,5 +1,7 @@
 //! Requirements of a command: the file, then the flags over it.
 
+use std::str::FromStr;
+
 use super::args::{Format, Wanted};
 use super::output::Output;
 use crate::domain::{DriverSpec, KernelModule, ParseError, Platform};
@@ -91,7 +93,11 @@ pub fn requirements(args: &Wanted, output: &Output) -> Result<Requirements, Erro
     Ok(wanted)
 }
 
-fn flag<T: std::str::FromStr<Err = ParseError>>(name: &str, value: &str) -> Result<T, Error> {
+/// Reads the value of a flag.
+///
+/// # Errors
+/// A value that is none of its kind, with the flag's name.
+pub fn flag<T: FromStr<Err = ParseError>>(name: &str, value: &str) -> Result<T, Error> {
     value.parse().map_err(|err: ParseError| Error::usage(format!("{name}: {err}")))
 }
 
@@ -157,7 +163,7 @@ pub fn unplaced(list: &[Unplaced], wanted: &Requirements) -> Error {
         return Error::usage("a name is not known");
     };
     let help = if first.near.is_empty() {
-        first.message.contains("GPU").then(|| {
+        first.gpu.then(|| {
             "name it as nvidia-smi prints it, give its compute capability (`sm_90`), or add a row with --overlay".to_owned()
         })
     } else {
@@ -173,7 +179,7 @@ pub fn unplaced(list: &[Unplaced], wanted: &Requirements) -> Error {
     Error::Unplaced {
         message,
         help,
-        unknown: first.message.contains("GPU"),
+        unknown: first.gpu,
         place: place_of(first, wanted).map(Box::new),
     }
 }

@@ -42,12 +42,20 @@ pub struct Case {
 }
 
 impl Case {
-    /// Platform as given, or the only machine that the cards are built into, or Linux on x86-64.
+    /// See [`platform_of`].
     pub fn platform(&self) -> Platform {
-        self.platform
-            .or_else(|| self.gpus.iter().find_map(|gpu| gpu.host))
-            .unwrap_or(Platform::LinuxAmd64)
+        platform_of(self.platform, &self.gpus)
     }
+
+    /// The value of an environment variable.
+    pub fn var(&self, name: &str) -> Option<&str> {
+        self.env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Platform as given, or the only machine that the cards are built into, or Linux on x86-64.
+pub fn platform_of(given: Option<Platform>, gpus: &[GpuMatch]) -> Platform {
+    given.or_else(|| gpus.iter().find_map(|gpu| gpu.host)).unwrap_or(Platform::LinuxAmd64)
 }
 
 /// A driver, placed: what the user said and which versions that means.

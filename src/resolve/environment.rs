@@ -73,11 +73,8 @@ fn base_image(
         ImageKind::Pytorch { devel, .. } => *devel,
         _ => None,
     };
-    let disabled = case
-        .env
-        .iter()
-        .any(|(k, v)| k == "NVIDIA_DISABLE_REQUIRE" && matches!(v.as_str(), "1" | "true"));
-    let own = case.env.iter().any(|(k, _)| k == "NVIDIA_REQUIRE_CUDA");
+    let disabled = matches!(case.var("NVIDIA_DISABLE_REQUIRE"), Some("1" | "true"));
+    let own = case.var("NVIDIA_REQUIRE_CUDA").is_some();
     if let (Some(cuda), false, false) = (asks, disabled, own) {
         match matrix.image_requirement(cuda) {
             Some(row) => requirement(case, matrix, image, row, findings),
@@ -343,8 +340,7 @@ pub fn forward_compat(
 
 /// The cuda-compat folder in the loader path.
 fn compat_in_path(case: &Case) -> Option<&str> {
-    let path = case.env.iter().find(|(k, _)| k == "LD_LIBRARY_PATH").map(|(_, v)| v)?;
-    path.split(':').find(|p| p.trim_end_matches('/').ends_with("/compat"))
+    case.var("LD_LIBRARY_PATH")?.split(':').find(|p| p.trim_end_matches('/').ends_with("/compat"))
 }
 
 /// `12.3` in `/usr/local/cuda-12.3/lib64`.

@@ -23,6 +23,13 @@ pub enum Served {
     Unknown,
 }
 
+impl Served {
+    /// Runs without a compilation by the driver.
+    pub const fn by_machine_code(self) -> bool {
+        matches!(self, Self::Exact(_) | Self::SameMajor(_))
+    }
+}
+
 /// Which code of a list serves `device`.
 ///
 /// `compiler` is the toolkit the list was built with: where a list was not read, what the toolkit

@@ -1,6 +1,6 @@
 //! Requirements placed in the matrix: every name found, every short form spelled out.
 
-use super::case::{Driver, Libc};
+use super::case::{Driver, Libc, platform_of};
 use crate::domain::{KernelModule, Platform};
 use crate::matrix::{GpuMatch, Matrix};
 use crate::requirements::{Requirements, Target};
@@ -27,11 +27,9 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Platform as given, or the only machine that the cards are built into, or Linux on x86-64.
+    /// See [`platform_of`].
     pub fn platform(&self) -> Platform {
-        self.platform
-            .or_else(|| self.gpus.iter().find_map(|gpu| gpu.host))
-            .unwrap_or(Platform::LinuxAmd64)
+        platform_of(self.platform, &self.gpus)
     }
 }
 
@@ -42,6 +40,8 @@ pub struct Unplaced {
     pub given: String,
     /// What is wrong.
     pub message: String,
+    /// It should name a card.
+    pub gpu: bool,
     /// Names that come near.
     pub near: Vec<String>,
     /// Target it belongs to.
@@ -86,6 +86,7 @@ pub fn place_gpu(given: &str, target: &str, matrix: &Matrix) -> Result<GpuMatch,
     matrix.gpu(given).map_err(|near| Unplaced {
         given: given.into(),
         message: format!("the matrix knows no GPU `{}`", crate::domain::shown(given)),
+        gpu: true,
         near,
         target: target.into(),
     })
@@ -100,7 +101,13 @@ fn place_target(target: &Target, matrix: &Matrix, unplaced: &mut Vec<Unplaced>) 
         }
     }
     let mut note = |given: String, message: String| {
-        unplaced.push(Unplaced { given, message, near: Vec::new(), target: target.name.clone() });
+        unplaced.push(Unplaced {
+            given,
+            message,
+            gpu: false,
+            near: Vec::new(),
+            target: target.name.clone(),
+        });
     };
     let driver = target.driver.and_then(|spec| match Driver::place(spec, matrix) {
         Ok(driver) => Some(driver),

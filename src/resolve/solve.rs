@@ -529,10 +529,8 @@ impl<'m> Search<'_, 'm> {
             let serves = |r: &&Release| {
                 r.variants.iter().filter(|v| v.official).any(|v| {
                     v.build(platform).is_some_and(|b| {
-                        matches!(
-                            physics::served(self.matrix, &b.code, None, gpu.capability),
-                            Served::Exact(_) | Served::SameMajor(_)
-                        )
+                        physics::served(self.matrix, &b.code, None, gpu.capability)
+                            .by_machine_code()
                     })
                 })
             };

@@ -38,8 +38,7 @@ impl<'m> Court<'_, 'm> {
                 }
                 Some(Served::Ptx(ptx)) => {
                     let native = physics::native_floor(self.matrix, cuda, self.platform);
-                    let env_off =
-                        self.case.env.iter().any(|(k, v)| k == "CUDA_DISABLE_PTX_JIT" && v == "1");
+                    let env_off = self.case.var("CUDA_DISABLE_PTX_JIT") == Some("1");
                     if env_off || mode == Some(DriverMode::MinorCompat) {
                         let (code, why) = if env_off {
                             (Code::EnvPath, "CUDA_DISABLE_PTX_JIT=1 forbids that".to_owned())
@@ -78,8 +77,8 @@ impl<'m> Court<'_, 'm> {
                     }
                 }
             }
-            if self.case.env.iter().any(|(k, v)| k == "CUDA_FORCE_PTX_JIT" && v == "1")
-                && matches!(served, Some(Served::Exact(_) | Served::SameMajor(_)))
+            if self.case.var("CUDA_FORCE_PTX_JIT") == Some("1")
+                && served.is_some_and(Served::by_machine_code)
                 && build
                     .code
                     .ptx
@@ -106,7 +105,7 @@ impl<'m> Court<'_, 'm> {
     ) {
         let Some(linalg) = &build.linalg else { return };
         let runs = linalg.iter().any(|c| self.matrix.runs(*c, gpu.capability));
-        if !runs && matches!(served, Some(Served::Exact(_) | Served::SameMajor(_))) {
+        if !runs && served.is_some_and(Served::by_machine_code) {
             self.add(
                 Finding::new(Code::ArchNotInBinary, Severity::Warning, format!(
                     "torch {} runs on {}, but part of its linear algebra library has no code for compute capability {}: some torch.linalg functions fail",
@@ -123,10 +122,7 @@ impl<'m> Court<'_, 'm> {
         let covers = |release: &'m Release| {
             release.variants.iter().filter(move |v| {
                 v.build(self.platform).is_some_and(|b| {
-                    matches!(
-                        physics::served(self.matrix, &b.code, None, device),
-                        Served::Exact(_) | Served::SameMajor(_)
-                    )
+                    physics::served(self.matrix, &b.code, None, device).by_machine_code()
                 })
             })
         };
@@ -229,19 +225,17 @@ impl<'m> Court<'_, 'm> {
 
     /// TORCH_CUDA_ARCH_LIST decides what an extension carries: every card must find code in it.
     fn arch_list(&mut self) {
-        let list = self.case.env.iter().find(|(k, _)| k == "TORCH_CUDA_ARCH_LIST");
-        let Some((_, list)) =
-            list.filter(|_| self.case.nvcc.is_some() || self.compiles_extensions())
+        let list = self.case.var("TORCH_CUDA_ARCH_LIST");
+        let Some(list) = list.filter(|_| self.case.nvcc.is_some() || self.compiles_extensions())
         else {
             return;
         };
         let mut code = crate::matrix::CodeList { sass: Some(Vec::new()), ptx: Some(Vec::new()) };
-        for word in list.split([' ', ';', ',']).filter(|w| !w.is_empty()) {
-            let (number, ptx) = word.strip_suffix("+PTX").map_or((word, false), |n| (n, true));
+        for (number, ptx) in arch_words(list) {
             let target = |prefix: &str| format!("{prefix}{}", number.replace('.', "")).parse().ok();
             let Some(sass) = target("sm_") else {
                 self.unknown(format!(
-                    "which cards `{word}` in TORCH_CUDA_ARCH_LIST stands for is not in the matrix"
+                    "which cards `{number}` in TORCH_CUDA_ARCH_LIST stands for is not in the matrix"
                 ))
                 .help
                 .push("name capabilities, as in 8.0;9.0+PTX".into());
@@ -292,17 +286,10 @@ impl<'m> Court<'_, 'm> {
             self.unknown(format!("the matrix knows no compiler of CUDA {nvcc}"));
             return;
         };
-        let arch_list = self
-            .case
-            .env
-            .iter()
-            .find(|(k, _)| k == "TORCH_CUDA_ARCH_LIST")
-            .map(|(_, v)| v.as_str());
+        let arch_list = self.case.var("TORCH_CUDA_ARCH_LIST");
         let wanted: Vec<(ComputeCapability, String)> = if let Some(list) = arch_list {
-            list.split([' ', ';', ','])
-                .filter_map(|word| {
-                    word.trim_end_matches("+PTX").trim_end_matches(['a', 'f']).parse().ok()
-                })
+            arch_words(list)
+                .filter_map(|(number, _)| number.trim_end_matches(['a', 'f']).parse().ok())
                 .map(|c: ComputeCapability| (c, format!("TORCH_CUDA_ARCH_LIST names {c}")))
                 .collect()
         } else {
@@ -342,4 +329,11 @@ impl<'m> Court<'_, 'm> {
             }
         }
     }
+}
+
+/// The words of TORCH_CUDA_ARCH_LIST, and whether each asks for PTX too.
+fn arch_words(list: &str) -> impl Iterator<Item = (&str, bool)> {
+    list.split([' ', ';', ','])
+        .filter(|word| !word.is_empty())
+        .map(|word| word.strip_suffix("+PTX").map_or((word, false), |number| (number, true)))
 }
