@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::Serialize;
+
 use super::{ParseError, serde_as_text};
 
 macro_rules! codes {
@@ -112,6 +114,82 @@ impl fmt::Display for Severity {
             Self::Warning => "warning",
             Self::Note => "note",
         })
+    }
+}
+
+/// Something to be said about a combination, a project or a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What it is about.
+    pub code: Code,
+    /// How much it weighs.
+    pub severity: Severity,
+    /// One sentence that names both sides.
+    pub message: String,
+    /// What it rests on.
+    pub facts: Vec<Fact>,
+    /// What to do, cheapest first.
+    pub help: Vec<String>,
+    /// File and line that it is about, where there is one.
+    pub place: Option<Place>,
+}
+
+/// A line of a file of the user's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Place {
+    /// The file, as a person in the project's folder would name it, with `/`.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// A fact and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fact {
+    /// The fact.
+    pub text: String,
+    /// Its evidence.
+    pub source: String,
+}
+
+impl Finding {
+    /// A finding without facts and help.
+    pub fn new(code: Code, severity: Severity, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            severity,
+            message: message.into(),
+            facts: Vec::new(),
+            help: Vec::new(),
+            place: None,
+        }
+    }
+
+    /// Adds what it rests on.
+    #[must_use]
+    pub fn fact(mut self, text: impl Into<String>, source: impl Into<String>) -> Self {
+        self.facts.push(Fact { text: text.into(), source: source.into() });
+        self
+    }
+
+    /// Says where it stands.
+    #[must_use]
+    pub fn at(mut self, place: &Place) -> Self {
+        self.place = Some(place.clone());
+        self
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn help(mut self, text: impl Into<String>) -> Self {
+        self.help.push(text.into());
+        self
     }
 }
 

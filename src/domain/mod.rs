@@ -9,7 +9,7 @@ mod package;
 mod platform;
 mod version;
 
-pub use finding::{Code, Severity};
+pub use finding::{Code, Fact, Finding, Place, Severity};
 pub use gpu::{CodeTarget, ComputeCapability, GpuKind, KernelModule, Suffix, gpu_key};
 pub use package::{Package, normalise_name};
 pub use platform::{Glibc, Platform, PythonTag, PythonVersion, WheelVariant};

@@ -2,13 +2,12 @@
 
 use std::fmt::Write as _;
 
-use crate::domain::{Code, Severity};
-use crate::resolve::Finding;
+use crate::domain::{Code, Finding, Severity};
 
 /// GitHub shows ten annotations of a kind in a step; the rest is counted.
 const MOST: usize = 10;
 
-/// Annotations for findings, at a place in a file when there is one.
+/// Annotations for findings: each at its own place in a file, or else at `place`.
 pub fn annotations(findings: &[Finding], place: Option<(&str, usize)>) -> String {
     let mut text = String::new();
     let shown: Vec<_> = findings
@@ -22,7 +21,8 @@ pub fn annotations(findings: &[Finding], place: Option<(&str, usize)>) -> String
             Severity::Note => "notice",
         };
         let mut properties = String::new();
-        if let Some((file, line)) = place {
+        let own = finding.place.as_ref().map(|p| (p.file.as_str(), p.line));
+        if let Some((file, line)) = own.or(place) {
             let _ = write!(properties, "file={},line={line},", property(file));
         }
         let _ = write!(properties, "title={}", property(finding.code.word()));

@@ -6,12 +6,11 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::matrix_line;
-use crate::domain::{Code, Severity};
+use crate::domain::{Code, Finding, Severity};
 use crate::matrix::Matrix;
 use crate::resolve::physics::Served;
 use crate::resolve::{
-    DriverBounds, DriverMode, Explanation, Finding, JudgedGpu, Judgement, PinIndex, Resolution,
-    Stack,
+    DriverBounds, DriverMode, Explanation, JudgedGpu, Judgement, PinIndex, Resolution, Stack,
 };
 
 const BOLD: Style = Style::new().bold();

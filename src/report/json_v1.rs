@@ -4,12 +4,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::TOOL;
-use crate::domain::{Code, Severity};
+use crate::domain::{Code, Finding, Severity};
 use crate::matrix::{GpuMatch, Matrix};
 use crate::resolve::physics::Served;
 use crate::resolve::{
-    DriverBounds, Explanation, Finding, JudgedGpu, Judgement, Outcome, Pin, PinIndex, Stack,
-    Unplaced,
+    DriverBounds, Explanation, JudgedGpu, Judgement, Outcome, Pin, PinIndex, Stack, Unplaced,
 };
 
 #[derive(Serialize)]
@@ -200,8 +199,8 @@ fn finding(finding: &Finding) -> FindingV1<'_> {
         message: &finding.message,
         facts: finding.facts.iter().map(|f| FactV1 { text: &f.text, source: &f.source }).collect(),
         help: &finding.help,
-        path: None,
-        line: None,
+        path: finding.place.as_ref().map(|p| p.file.as_str()),
+        line: finding.place.as_ref().map(|p| p.line),
     }
 }
 

@@ -1,8 +1,8 @@
 //! What surrounds the file: base image, environment variables, cuda-compat.
 
 use super::case::{BaseImage, Case, ImageKind, Libc};
-use super::judge::{Finding, Wheel};
-use crate::domain::{Code, CudaVersion, DriverVersion, GpuKind, Severity};
+use super::judge::Wheel;
+use crate::domain::{Code, CudaVersion, DriverVersion, Finding, GpuKind, Severity};
 use crate::matrix::{GpuMatch, ImageRequirement, Matrix};
 
 /// The C library that decides: as given, or that of the base image.

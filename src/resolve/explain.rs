@@ -5,11 +5,10 @@
 use std::collections::BTreeSet;
 
 use super::case::Driver;
-use super::judge::Finding;
 use super::problem::{Pool, Problem};
 use super::solve;
 use super::stack::Resolution;
-use crate::domain::{Code, DriverSpec, DriverVersion, KernelModule, Platform, Severity};
+use crate::domain::{Code, DriverSpec, DriverVersion, Finding, KernelModule, Platform, Severity};
 use crate::matrix::Matrix;
 use crate::requirements::{Allow, Need};
 

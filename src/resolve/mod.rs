@@ -19,7 +19,7 @@ mod stack;
 use crate::matrix::Matrix;
 
 pub use explain::{Cure, Demand, Explanation};
-pub use judge::{DriverBounds, DriverMode, Fact, Finding, JudgedGpu, Judgement, judge};
+pub use judge::{DriverBounds, DriverMode, JudgedGpu, Judgement, judge};
 pub use problem::{Pool, Problem, Unplaced, place_gpu};
 pub use stack::{Alternative, BaseChoice, Pin, PinIndex, Resolution, Stack};
 

@@ -9,12 +9,13 @@ use std::cmp::Reverse;
 use super::base;
 use super::case::Case;
 use super::companion::{self, OF_PYTORCH};
-use super::judge::{Finding, Judgement, Wheel, judge};
+use super::judge::{Judgement, Wheel, judge};
 use super::physics::{self, DriverFit, Served};
 use super::problem::{Pool, Problem};
 use super::stack::{Pin, PinIndex, Resolution, Stack};
 use crate::domain::{
-    Code, KernelModule, Package, Platform, PythonTag, PythonVersion, Severity, WheelVariant,
+    Code, Finding, KernelModule, Package, Platform, PythonTag, PythonVersion, Severity,
+    WheelVariant,
 };
 use crate::matrix::{Matrix, Release, Variant};
 use crate::requirements::{Need, Prefer, PythonWish};

@@ -1,8 +1,8 @@
 //! What `resolve` answers: a stack for every target.
 
-use super::judge::{DriverBounds, Finding, JudgedGpu};
+use super::judge::{DriverBounds, JudgedGpu};
 use crate::domain::{
-    CudaVersion, CudnnVersion, Glibc, Platform, PythonVersion, TorchRelease, WheelVariant,
+    CudaVersion, CudnnVersion, Finding, Glibc, Platform, PythonVersion, TorchRelease, WheelVariant,
 };
 
 /// The answer for all targets: one torch release, a build for each.

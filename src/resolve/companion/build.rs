@@ -1,11 +1,13 @@
 //! The file of a package: for which platform and Python, built with which CUDA and ABI, with what code.
 
 use super::{Bench, OF_PYTORCH};
-use crate::domain::{Code, CudaVersion, Glibc, Platform, PythonTag, Severity, WheelVariant};
+use crate::domain::{
+    Code, CudaVersion, Finding, Glibc, Platform, PythonTag, Severity, WheelVariant,
+};
 use crate::matrix::{Companion, CompanionRule, CudaRule};
 use crate::resolve::case::Index;
 use crate::resolve::environment;
-use crate::resolve::judge::{DriverMode, Finding, code_text};
+use crate::resolve::judge::{DriverMode, code_text};
 use crate::resolve::physics::{self, Served};
 use pep440_rs::VersionSpecifiers;
 use std::str::FromStr;

@@ -7,8 +7,10 @@ use std::str::FromStr;
 use pep440_rs::{Version, VersionSpecifiers};
 
 use super::case::{Case, Index};
-use super::judge::{DriverMode, Finding, Wheel};
-use crate::domain::{Code, Package, Platform, PythonTag, PythonVersion, Severity, WheelVariant};
+use super::judge::{DriverMode, Wheel};
+use crate::domain::{
+    Code, Finding, Package, Platform, PythonTag, PythonVersion, Severity, WheelVariant,
+};
 use crate::matrix::{Companion, CompanionRule, CudaRule, Matrix};
 
 /// Packages of the PyTorch wheel index: built once per CUDA build, like torch itself.

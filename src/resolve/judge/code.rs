@@ -1,7 +1,7 @@
 //! The code: does the card find any, in torch, in cuDNN, and in what nvcc compiles.
 
-use super::{Court, DriverMode, Fact, Finding, JudgedGpu, Wheel, code_text, targets_text};
-use crate::domain::{Code, ComputeCapability, CudaVersion, Severity};
+use super::{Court, DriverMode, JudgedGpu, Wheel, code_text, targets_text};
+use crate::domain::{Code, ComputeCapability, CudaVersion, Fact, Finding, Severity};
 use crate::matrix::{Build, Cudnn, GpuMatch, Release};
 use crate::resolve::case::ImageKind;
 use crate::resolve::environment;

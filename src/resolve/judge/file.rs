@@ -1,7 +1,7 @@
 //! The file: does it exist, does the install line reach it, does it fit Python and the C library.
 
-use super::{Court, Finding, Wheel, row_of};
-use crate::domain::{Code, Severity, TorchRelease, WheelVariant};
+use super::{Court, Wheel, row_of};
+use crate::domain::{Code, Fact, Finding, Severity, TorchRelease, WheelVariant};
 use crate::matrix::Release;
 use crate::resolve::case::{ImageKind, Index};
 use crate::resolve::environment;
@@ -199,9 +199,7 @@ impl<'m> Court<'_, 'm> {
                 self.platform
             ));
             if let Some(listed) = listed {
-                finding
-                    .facts
-                    .push(super::Fact { text: listed.why.clone(), source: row_of(release) });
+                finding.facts.push(Fact { text: listed.why.clone(), source: row_of(release) });
             }
             return;
         }

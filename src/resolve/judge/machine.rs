@@ -1,9 +1,9 @@
 //! The machine: is the card driven, and does the driver start the CUDA of the file.
 
-use super::{Court, DriverBounds, DriverMode, Fact, Finding, JudgedGpu, Wheel};
+use super::{Court, DriverBounds, DriverMode, JudgedGpu, Wheel};
 use crate::domain::{
-    Code, ComputeCapability, DriverSpec, DriverVersion, KernelModule, Platform, Severity,
-    WheelVariant,
+    Code, ComputeCapability, DriverSpec, DriverVersion, Fact, Finding, KernelModule, Platform,
+    Severity, WheelVariant,
 };
 use crate::matrix::{CodeList, GpuMatch, Release, Variant};
 use crate::resolve::environment;

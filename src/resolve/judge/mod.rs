@@ -13,54 +13,9 @@ use super::case::{Case, ImageKind};
 use super::physics::Served;
 use super::{companion, environment};
 use crate::domain::{
-    Code, CodeTarget, CudaVersion, DriverVersion, Platform, Severity, WheelVariant,
+    Code, CodeTarget, CudaVersion, DriverVersion, Finding, Platform, Severity, WheelVariant,
 };
 use crate::matrix::{Build, CodeList, GpuMatch, Matrix, Release, Variant};
-
-/// Something to be said about a combination.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// What it is about.
-    pub code: Code,
-    /// How much it weighs.
-    pub severity: Severity,
-    /// One sentence that names both sides.
-    pub message: String,
-    /// What it rests on.
-    pub facts: Vec<Fact>,
-    /// What to do, cheapest first.
-    pub help: Vec<String>,
-}
-
-/// A fact and where it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fact {
-    /// The fact.
-    pub text: String,
-    /// Its evidence.
-    pub source: String,
-}
-
-impl Finding {
-    /// A finding without facts and help.
-    pub fn new(code: Code, severity: Severity, message: impl Into<String>) -> Self {
-        Self { code, severity, message: message.into(), facts: Vec::new(), help: Vec::new() }
-    }
-
-    /// Adds what it rests on.
-    #[must_use]
-    pub fn fact(mut self, text: impl Into<String>, source: impl Into<String>) -> Self {
-        self.facts.push(Fact { text: text.into(), source: source.into() });
-        self
-    }
-
-    /// Adds what to do.
-    #[must_use]
-    pub fn help(mut self, text: impl Into<String>) -> Self {
-        self.help.push(text.into());
-        self
-    }
-}
 
 /// What was found.
 #[derive(Debug, Clone)]
