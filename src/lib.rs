@@ -9,4 +9,5 @@ pub mod render;
 pub mod report;
 pub mod requirements;
 pub mod resolve;
+mod tree;
 mod yaml;

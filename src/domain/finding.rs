@@ -36,6 +36,9 @@ macro_rules! codes {
 }
 
 codes! {
+    InputConflict = "input-conflict", "two lines of the project contradict each other";
+    InputUnread = "input-unread", "a part of the project could not be read without running it";
+    AmbiguousIndex = "ambiguous-index", "several indexes may serve the package, and the installer picks by version number";
     NoCudaPlatform = "no-cuda-platform", "there is no CUDA for this platform";
     NoSuchWheel = "no-such-wheel", "this build was never published for this platform";
     MissingIndex = "missing-index", "the build exists, but not on the index that the install line names";

@@ -3,6 +3,7 @@
 //! Knows nothing of the matrix: whether a card or a release exists is asked one floor up.
 
 mod config;
+pub mod project;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
