@@ -5,9 +5,12 @@
 
 mod demand;
 mod link;
+mod local;
 mod marker;
+mod reader;
 mod requirement;
 mod source;
+mod txt;
 
 pub use demand::{
     By, Choice, CudaSaid, Demand, FileRead, Image, Index, Kind, Link, Pin, Project, PythonSaid,
