@@ -71,6 +71,8 @@ pub enum Color {
 pub enum Command {
     /// Pick the stack for every target.
     Resolve(Resolve),
+    /// Show what the project's own files ask for, and from which line.
+    Inputs(Inputs),
     /// Judge one given combination: what if?
     Check(Check),
     /// Resolve, and write gpuseal.lock.
@@ -124,6 +126,19 @@ pub struct Wanted {
     /// What is only done on demand: ptx, forward-compat, unofficial. Repeatable.
     #[arg(long, value_delimiter = ',', value_name = "WHAT")]
     pub allow: Vec<String>,
+    /// Read the project's demands from this file alone: requirements, pyproject.toml, environment.yml
+    /// ... Repeatable.
+    #[arg(short = 'r', long = "requirement", value_name = "FILE")]
+    pub requirements: Vec<PathBuf>,
+    /// An extra of the project that is installed. Repeatable.
+    #[arg(long = "extra", value_name = "NAME")]
+    pub extras: Vec<String>,
+    /// A dependency group of the project that is installed. Repeatable.
+    #[arg(long = "group", value_name = "NAME")]
+    pub groups: Vec<String>,
+    /// Take nothing from the project's own files.
+    #[arg(long, conflicts_with_all = ["requirements", "extras", "groups"])]
+    pub no_project: bool,
     /// Only this target of the file. Repeatable.
     #[arg(long = "target", value_name = "NAME")]
     pub targets: Vec<String>,
@@ -138,6 +153,20 @@ pub struct Resolve {
     /// Also fail when gpuseal.lock no longer matches.
     #[arg(long)]
     pub check: bool,
+}
+
+/// `gpuseal inputs`
+#[derive(Debug, Args)]
+pub struct Inputs {
+    /// Folder of the project.
+    #[arg(env = "GPUSEAL_PROJECT", default_value = ".", value_name = "PATH")]
+    pub path: PathBuf,
+    /// The configuration file, instead of the one in the project's folder.
+    #[arg(long, env = "GPUSEAL_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Read only this file: requirements, pyproject.toml, environment.yml, Dockerfile ... Repeatable.
+    #[arg(short = 'r', long = "requirement", value_name = "FILE")]
+    pub requirements: Vec<PathBuf>,
 }
 
 /// `gpuseal check`

@@ -10,7 +10,7 @@ use crate::error::{Error, Exit};
 use crate::lock::{self, Lockfile, drift};
 use crate::matrix::Matrix;
 use crate::requirements::in_project;
-use crate::resolve::{Outcome, resolve};
+use crate::resolve::Outcome;
 
 /// Where the lock of a project stands.
 pub fn lock_path(project: &Path) -> PathBuf {
@@ -30,14 +30,13 @@ pub fn run(args: &Lock, matrix: &Matrix, output: &Output) -> Result<Exit, Error>
             ),
         });
     }
-    let wanted = wanted::requirements(&args.wanted, output)?;
-    let problem = wanted::place(&wanted, matrix, output)?;
-    let outcome = resolve(&problem, matrix);
+    let asked = wanted::asked(&args.wanted, matrix, output)?;
+    let outcome = asked.solve(matrix);
     let Outcome::Solved(resolution) = &outcome else {
-        resolving::report(&outcome, &wanted, matrix, output)?;
+        resolving::report(&outcome, &asked.wanted, matrix, output)?;
         return Ok(resolving::exit(&outcome));
     };
-    let fresh = Lockfile::from_resolution(resolution, matrix, &wanted.canonical())?;
+    let fresh = Lockfile::from_resolution(resolution, matrix, &asked.canonical())?;
     let path = lock_path(&args.wanted.project);
     if args.check || args.dry_run {
         return compare(args, &path, &fresh, output);
@@ -55,7 +54,7 @@ pub fn run(args: &Lock, matrix: &Matrix, output: &Output) -> Result<Exit, Error>
         let wrote = write_whole(&file, &text)?;
         told.push((file, wrote));
     }
-    resolving::report(&outcome, &wanted, matrix, output)?;
+    resolving::report(&outcome, &asked.wanted, matrix, output)?;
     for (file, wrote) in told {
         tell(output, &file, wrote);
     }

@@ -9,23 +9,22 @@ use crate::lock::{Lockfile, drift};
 use crate::matrix::Matrix;
 use crate::report::{github, human, json_v1};
 use crate::requirements::Requirements;
-use crate::resolve::{Outcome, resolve};
+use crate::resolve::Outcome;
 
 /// Runs the command.
 ///
 /// # Errors
 /// Requirements that cannot be read or placed; a lock that cannot be read, with --check.
 pub fn run(args: &Resolve, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
-    let wanted = wanted::requirements(&args.wanted, output)?;
-    let problem = wanted::place(&wanted, matrix, output)?;
-    let outcome = resolve(&problem, matrix);
-    report(&outcome, &wanted, matrix, output)?;
+    let asked = wanted::asked(&args.wanted, matrix, output)?;
+    let outcome = asked.solve(matrix);
+    report(&outcome, &asked.wanted, matrix, output)?;
     let exit = exit(&outcome);
     let Outcome::Solved(resolution) = &outcome else {
         return Ok(exit);
     };
     if args.check {
-        let fresh = Lockfile::from_resolution(resolution, matrix, &wanted.canonical())?;
+        let fresh = Lockfile::from_resolution(resolution, matrix, &asked.canonical())?;
         let path = lock_path(&args.wanted.project);
         let old = Lockfile::read(&path)?;
         let changes = drift::diff(&old, &fresh);

@@ -35,7 +35,7 @@ struct Document<'a, T> {
 
 /// A finding.
 #[derive(Serialize)]
-struct FindingV1<'a> {
+pub(super) struct FindingV1<'a> {
     code: Code,
     severity: Severity,
     message: &'a str,
@@ -179,7 +179,7 @@ pub fn index_name(index: PinIndex) -> String {
     }
 }
 
-fn document<T: Serialize>(name: &str, matrix: &Matrix, body: T) -> String {
+pub(super) fn document<T: Serialize>(name: &str, matrix: &Matrix, body: T) -> String {
     let document = Document {
         schema: Named { name, version: "1.0" },
         tool: Named { name: TOOL.0, version: TOOL.1 },
@@ -192,7 +192,7 @@ fn document<T: Serialize>(name: &str, matrix: &Matrix, body: T) -> String {
     text
 }
 
-fn finding(finding: &Finding) -> FindingV1<'_> {
+pub(super) fn finding(finding: &Finding) -> FindingV1<'_> {
     FindingV1 {
         code: finding.code,
         severity: finding.severity,

@@ -2,7 +2,10 @@
 
 pub mod github;
 pub mod human;
+mod inputs;
 pub mod json_v1;
+
+pub use inputs::Inputs;
 
 use std::fmt::Write as _;
 

@@ -337,10 +337,9 @@ impl<T> Default for Requirements<T> {
     }
 }
 
-impl Requirements {
-    /// The same requirements as one text, independent of files, order of flags and comments: what
-    /// the lock takes its digest of.
-    pub fn canonical(&self) -> String {
+impl<T> Requirements<T> {
+    /// What is asked for everywhere, as one text, independent of files, order of flags and comments.
+    pub fn canonical_demands(&self) -> String {
         use fmt::Write as _;
         let mut text = String::new();
         let mut line = |key: &str, value: String| {
@@ -370,6 +369,25 @@ impl Requirements {
         line("needs", self.needs.iter().map(|n| n.word()).collect::<Vec<_>>().join(" "));
         line("prefer", self.prefer.word().into());
         line("allow", self.allow.words().join(" "));
+        text
+    }
+}
+
+impl Requirements {
+    /// The requirements as one text: what the lock takes its digest of.
+    pub fn canonical(&self) -> String {
+        self.canonical_demands() + &self.canonical_targets()
+    }
+
+    /// Where it is to run, as one text.
+    pub fn canonical_targets(&self) -> String {
+        use fmt::Write as _;
+        let mut text = String::new();
+        let mut line = |key: &str, value: String| {
+            if !value.is_empty() {
+                let _ = writeln!(text, "{key}: {value}");
+            }
+        };
         for target in &self.targets {
             line("target", target.name.clone());
             line("  gpus", target.gpus.join(", "));

@@ -27,6 +27,8 @@ pub struct Project {
     pub images: Vec<Image>,
     /// Choices that the project itself declares exclusive, each set on its own.
     pub conflicts: Vec<Vec<Choice>>,
+    /// The only environments that the project is meant for; empty: all.
+    pub environments: Vec<(Marker, Place)>,
     /// What could not be read, and what is risky.
     pub findings: Vec<Finding>,
 }

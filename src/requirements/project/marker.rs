@@ -66,6 +66,11 @@ impl Marker {
         Self { text: tree.try_to_string(), tree }
     }
 
+    /// Whether some environment satisfies it when just this extra is asked for.
+    pub fn allows_extra(&self, extra: &str) -> bool {
+        ExtraName::from_str(extra).is_ok_and(|name| self.tree.evaluate_extras(&[name]))
+    }
+
     /// As written; `None`: holds everywhere.
     pub fn text(&self) -> Option<&str> {
         self.text.as_deref()

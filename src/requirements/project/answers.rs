@@ -1,0 +1,330 @@
+//! Options that exclude each other stay apart: each possible set of them is an answer of its own.
+
+use std::collections::BTreeSet;
+
+use pep440_rs::VersionSpecifiers;
+
+use super::demand::{By, Choice, CudaSaid, Demand, Kind, Project, PythonSaid, ranges};
+use super::marker::{Marker, Setting};
+use super::reader::of_pytorch;
+use crate::domain::{Place, WheelVariant};
+
+/// Answers that are made; a project with more of them is asked to choose.
+const MAX_ANSWERS: usize = 24;
+/// Options that are compared with each other.
+const MAX_OPTIONS: usize = 64;
+/// Sets of options that are tried.
+const MAX_STEPS: usize = 20_000;
+
+/// The project with one set of its options chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Options that belong to it.
+    pub choices: Vec<Choice>,
+    /// Those of them that exclude others: what it is called by.
+    pub named: Vec<Choice>,
+}
+
+/// What says which build, with everything needed to compare and to show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said<'a> {
+    /// What says it.
+    pub by: By,
+    /// The build.
+    pub variant: WheelVariant,
+    /// Package that it is said of; empty: all of them.
+    pub package: &'a str,
+    /// As written.
+    pub given: &'a str,
+    /// Where it applies.
+    pub marker: &'a Marker,
+    /// Option of the project that it belongs to.
+    pub choice: Option<&'a Choice>,
+    /// Where it stands.
+    pub place: &'a Place,
+}
+
+/// What one environment is asked to hold.
+#[derive(Debug, Clone, Default)]
+pub struct Wish<'a> {
+    /// Demands that apply there, torch's own included.
+    pub demands: Vec<&'a Demand>,
+    /// The build, what says so first.
+    pub variant: Option<(WheelVariant, By, &'a Place)>,
+}
+
+impl Answer {
+    /// The name of what is chosen; empty for a project without such options.
+    pub fn name(&self) -> String {
+        self.named.iter().map(Choice::name).collect::<Vec<_>>().join("-")
+    }
+
+    /// Whether what belongs to an option belongs to this answer.
+    pub fn has(&self, choice: Option<&Choice>) -> bool {
+        choice.is_none_or(|choice| self.choices.contains(choice))
+    }
+
+    /// Names of its extras, for markers.
+    pub fn extras(&self) -> Vec<String> {
+        let extra = |choice: &Choice| match choice {
+            Choice::Extra(name) => Some(name.clone()),
+            _ => None,
+        };
+        self.choices.iter().filter_map(extra).collect()
+    }
+}
+
+impl Project {
+    /// Every statement about the build: indexes, labels, addresses, keys. Base images are told apart
+    /// by [`By::Image`]: they bring a torch of their own.
+    pub fn said(&self) -> Vec<Said<'_>> {
+        let of_demand = |demand: &'_ Demand| {
+            let pytorch =
+                of_pytorch(&demand.name) || !demand.name.is_empty() && demand.label().is_some();
+            if !pytorch || demand.kind == Kind::Constraint && demand.label().is_none() {
+                return Vec::new();
+            }
+            demand.variants()
+        };
+        let mut all = Vec::new();
+        for demand in &self.demands {
+            for (by, variant) in of_demand(demand) {
+                let (given, place) = match (&demand.index, by) {
+                    (Some(index), By::Index) => (index.url.as_str(), &index.place),
+                    _ => (demand.given.as_str(), &demand.place),
+                };
+                all.push(Said {
+                    by,
+                    variant,
+                    package: &demand.name,
+                    given,
+                    marker: &demand.marker,
+                    choice: demand.choice.as_ref(),
+                    place,
+                });
+            }
+        }
+        for said in &self.cuda {
+            let Some(variant) = said.variant else { continue };
+            let CudaSaid { given, by, package, marker, choice, place, .. } = said;
+            all.push(Said {
+                by: *by,
+                variant,
+                package,
+                given,
+                marker,
+                choice: choice.as_ref(),
+                place,
+            });
+        }
+        all
+    }
+
+    /// All sets of options that can be installed together.
+    ///
+    /// `None`: there are more than can be answered; the project has to be asked for some of them.
+    pub fn answers(&self) -> Option<Vec<Answer>> {
+        let options = self.options();
+        if options.len() > MAX_OPTIONS {
+            return None;
+        }
+        let said = self.said();
+        let clash: Vec<Vec<bool>> = options
+            .iter()
+            .map(|a| options.iter().map(|b| a != b && self.exclude(a, b, &said)).collect())
+            .collect();
+        let torn: Vec<usize> =
+            (0..options.len()).filter(|at| clash[*at].iter().any(|c| *c)).collect();
+        let calm = options.iter().enumerate().filter(|(at, _)| !torn.contains(at));
+        let calm: Vec<Choice> = calm.map(|(_, choice)| choice.clone()).collect();
+        let calm: Vec<Choice> = calm.into_iter().chain(self.silent(&options)).collect();
+        let mut sets = Vec::new();
+        independent(&torn, &clash, &mut Vec::new(), &mut sets, &mut 0)?;
+        Some(
+            sets.into_iter()
+                .map(|set| {
+                    let named: Vec<Choice> = set.iter().map(|at| options[*at].clone()).collect();
+                    let choices = named.iter().chain(&calm).cloned().collect();
+                    Answer { choices, named }
+                })
+                .collect(),
+        )
+    }
+
+    /// The answer with just these options.
+    ///
+    /// # Errors
+    /// An option that the project has not, or two that exclude each other: message and help.
+    pub fn answer(&self, choices: Vec<Choice>) -> Result<Answer, (String, String)> {
+        let options = self.options();
+        let known: BTreeSet<Choice> =
+            options.iter().cloned().chain(self.silent(&options)).collect();
+        let said = self.said();
+        for (at, choice) in choices.iter().enumerate() {
+            if !known.contains(choice) {
+                let names: Vec<_> = known.iter().map(ToString::to_string).collect();
+                let names = if names.is_empty() { "none".into() } else { names.join(", ") };
+                return Err((
+                    format!("the project has no {choice}"),
+                    format!("options with requirements are: {names}"),
+                ));
+            }
+            for other in &choices[..at] {
+                if self.exclude(choice, other, &said) {
+                    return Err((
+                        format!("{other} and {choice} exclude each other"),
+                        "ask for one of them".into(),
+                    ));
+                }
+            }
+        }
+        Ok(Answer { named: Vec::new(), choices })
+    }
+
+    /// Options that say something about the packages this program answers for, in order of the files.
+    fn options(&self) -> Vec<Choice> {
+        let demands = self.demands.iter().filter(|d| of_pytorch(&d.name)).map(|d| &d.choice);
+        let cuda = self.cuda.iter().map(|said| &said.choice);
+        let mut seen = BTreeSet::new();
+        let all = demands.chain(cuda).flatten();
+        all.filter(|choice| seen.insert((*choice).clone())).cloned().collect()
+    }
+
+    /// The other options. They exclude nothing that matters here.
+    fn silent(&self, speaking: &[Choice]) -> BTreeSet<Choice> {
+        let all = self.demands.iter().filter_map(|d| d.choice.as_ref());
+        all.filter(|choice| !speaking.contains(choice)).cloned().collect()
+    }
+
+    /// Whether two options cannot be installed together: declared so, or they contradict each other.
+    fn exclude(&self, a: &Choice, b: &Choice, said: &[Said<'_>]) -> bool {
+        if self.conflicts.iter().any(|set| set.contains(a) && set.contains(b)) {
+            return true;
+        }
+        let of = |choice: &Choice| -> Vec<&Demand> {
+            self.demands
+                .iter()
+                .filter(|d| d.choice.as_ref() == Some(choice) && of_pytorch(&d.name))
+                .collect()
+        };
+        let versions = of(a).iter().any(|x| of(b).iter().any(|y| contradict(x, y)));
+        let builds = said.iter().filter(|s| s.choice == Some(a)).any(|x| {
+            said.iter()
+                .filter(|s| s.choice == Some(b))
+                .any(|y| x.variant != y.variant && !x.marker.excludes(y.marker))
+        });
+        versions || builds
+    }
+
+    /// What an environment is asked to hold with the options of an answer.
+    pub fn wish(&self, answer: &Answer, setting: &Setting) -> Wish<'_> {
+        let extras = answer.extras();
+        let applies = |marker: &Marker, choice: Option<&Choice>| {
+            answer.has(choice) && marker.holds(setting, &extras)
+        };
+        let mut demands: Vec<&Demand> = self
+            .demands
+            .iter()
+            .filter(|d| !d.name.is_empty() && applies(&d.marker, d.choice.as_ref()))
+            .collect();
+        let overridden: BTreeSet<&str> =
+            demands.iter().filter(|d| d.kind == Kind::Override).map(|d| d.name.as_str()).collect();
+        // What a base image brings is replaced by what is installed over it.
+        let installed: BTreeSet<&str> = demands
+            .iter()
+            .filter(|d| d.kind != Kind::Constraint && !self.is_image(&d.place))
+            .map(|d| d.name.as_str())
+            .collect();
+        let wanted: BTreeSet<&str> = demands
+            .iter()
+            .filter(|d| d.kind != Kind::Constraint)
+            .map(|d| d.name.as_str())
+            .collect();
+        demands.retain(|d| {
+            let name = d.name.as_str();
+            wanted.contains(name)
+                && (!overridden.contains(name) || d.kind == Kind::Override)
+                && (!self.is_image(&d.place) || !installed.contains(name))
+        });
+        let variant = self
+            .said()
+            .into_iter()
+            .filter(|said| applies(said.marker, said.choice))
+            .filter(|said| said.by != By::Image || demands.iter().any(|d| d.place == *said.place))
+            .min_by_key(|said| (said.by, said.package != "torch" && !said.package.is_empty()))
+            .map(|said| (said.variant, said.by, said.place));
+        Wish { demands, variant }
+    }
+
+    /// What is said about Python there.
+    pub fn python_of(&self, answer: &Answer) -> Vec<&PythonSaid> {
+        self.python.iter().filter(|said| answer.has(said.choice.as_ref())).collect()
+    }
+
+    /// Whether a line names a base image.
+    pub fn is_image(&self, place: &Place) -> bool {
+        self.images.iter().any(|image| image.place == *place)
+    }
+}
+
+impl Wish<'_> {
+    /// Versions of a package that all demands admit, in PEP 440's words, without labels.
+    pub fn versions(&self, name: &str) -> VersionSpecifiers {
+        let mut all: Vec<pep440_rs::VersionSpecifier> = Vec::new();
+        for demand in self.demands.iter().filter(|d| d.name == name) {
+            for spec in super::demand::public_only(&demand.versions).iter() {
+                if !all.contains(spec) {
+                    all.push(spec.clone());
+                }
+            }
+        }
+        all.into_iter().collect()
+    }
+}
+
+/// Whether no version, or no build, answers both demands in some environment that both apply to.
+pub fn contradict(a: &Demand, b: &Demand) -> bool {
+    if a.name != b.name || a.marker.excludes(&b.marker) {
+        return false;
+    }
+    let labels = matches!((a.label(), b.label()), (Some(x), Some(y)) if x != y);
+    labels || a.ranges().intersection(&b.ranges()).is_empty()
+}
+
+/// Whether no Python answers both.
+pub fn pythons_contradict(a: &PythonSaid, b: &PythonSaid) -> bool {
+    ranges(&a.versions).intersection(&ranges(&b.versions)).is_empty()
+}
+
+/// All maximal sets of the members without a clash inside, smaller members first.
+fn independent(
+    torn: &[usize],
+    clash: &[Vec<bool>],
+    chosen: &mut Vec<usize>,
+    sets: &mut Vec<Vec<usize>>,
+    steps: &mut usize,
+) -> Option<()> {
+    *steps += 1;
+    if *steps > MAX_STEPS {
+        return None;
+    }
+    let free = |at: &usize, set: &[usize]| set.iter().all(|other| !clash[*at][*other]);
+    let last = chosen.last().copied();
+    let mut grew = false;
+    for at in torn {
+        if last.is_none_or(|last| *at > last) && free(at, chosen) {
+            grew = true;
+            chosen.push(*at);
+            independent(torn, clash, chosen, sets, steps)?;
+            chosen.pop();
+        }
+    }
+    let maximal = || torn.iter().all(|at| chosen.contains(at) || !free(at, chosen));
+    if !grew && maximal() {
+        if sets.len() >= MAX_ANSWERS {
+            return None;
+        }
+        sets.push(chosen.clone());
+    }
+    Some(())
+}

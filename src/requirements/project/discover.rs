@@ -1,0 +1,257 @@
+//! Which files of a folder are read, and what it means that several stand beside each other.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::demand::{Choice, Project, PythonSaid};
+use super::reader::Reader;
+use super::source::{Files, MAX_BYTES, MAX_LOCK_BYTES, Text};
+use super::{cog, conda, dockerfile, locks, pipfile, pixi, pyproject, setup_cfg, setup_py, txt};
+use crate::requirements::Error;
+
+/// Reads all files of a project that say what it needs.
+///
+/// # Errors
+/// A file that cannot be read, with its line.
+pub fn folder(folder: &Path) -> Result<Project, Error> {
+    let mut reader = Reader::new(Files::of(folder)?);
+    let names = names(folder)?;
+    let has = |name: &str| names.iter().any(|n| n == name);
+    let open = |reader: &mut Reader, name: &str| reader.files.read(&folder.join(name), MAX_BYTES);
+    if has("pyproject.toml") {
+        let text = open(&mut reader, "pyproject.toml")?;
+        pyproject::read(&text, &mut reader)?;
+    }
+    if has("setup.cfg") {
+        let text = open(&mut reader, "setup.cfg")?;
+        setup_cfg::read(&text, &mut reader)?;
+    }
+    if has("setup.py") {
+        let text = open(&mut reader, "setup.py")?;
+        setup_py::read(&text, &mut reader)?;
+    }
+    requirement_files(folder, &names, &mut reader)?;
+    if has("Pipfile") {
+        let text = open(&mut reader, "Pipfile")?;
+        pipfile::read(&text, &mut reader, None)?;
+    }
+    if has("pixi.toml") {
+        let text = open(&mut reader, "pixi.toml")?;
+        pixi::read(&text, &mut reader)?;
+    }
+    if has("cog.yaml") {
+        let text = open(&mut reader, "cog.yaml")?;
+        cog::read(&text, &mut reader)?;
+    }
+    let conda = |name: &str| {
+        let (stem, end) = name.rsplit_once('.').unwrap_or((name, ""));
+        matches!(end, "yml" | "yaml")
+            && (stem.starts_with("environment") || stem.ends_with("environment") || stem == "conda")
+    };
+    beside(
+        &names,
+        conda,
+        &["environment.yml", "environment.yaml", "conda.yaml", "conda.yml"],
+        |name, choice| {
+            let text = open(&mut reader, name)?;
+            conda::read(&text, &mut reader, choice)
+        },
+    )?;
+    let docker = |name: &str| {
+        let file = name.rsplit('/').next().unwrap_or(name);
+        file == "Containerfile"
+            || file.starts_with("Dockerfile")
+            || file.to_ascii_lowercase().ends_with(".dockerfile")
+    };
+    beside(&names, docker, &["Dockerfile", "Containerfile"], |name, choice| {
+        let text = open(&mut reader, name)?;
+        dockerfile::read(&text, &mut reader, choice)
+    })?;
+    if has(".python-version") {
+        let text = open(&mut reader, ".python-version")?;
+        python_version(&text, &mut reader);
+    }
+    for name in &names {
+        let lock = |name: &str| {
+            name.starts_with("pylock.") && Path::new(name).extension().is_some_and(|e| e == "toml")
+        };
+        let what = match name.as_str() {
+            "uv.lock" => "uv lock",
+            "poetry.lock" => "Poetry lock",
+            name if lock(name) => "pylock",
+            _ => continue,
+        };
+        let text = reader.files.read(&folder.join(name), MAX_LOCK_BYTES)?;
+        locks::read(&text, what, &mut reader)?;
+    }
+    Ok(reader.project)
+}
+
+/// Reads only these files, whatever else stands beside them.
+///
+/// # Errors
+/// A file that cannot be read, with its line.
+pub fn files(folder: &Path, list: &[PathBuf]) -> Result<Project, Error> {
+    let mut reader = Reader::new(Files::of(folder)?);
+    for path in list {
+        reader.files.trust(path);
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let text = reader.files.read(path, MAX_LOCK_BYTES)?;
+        match name.as_str() {
+            "pyproject.toml" => pyproject::read(&text, &mut reader)?,
+            "setup.cfg" => setup_cfg::read(&text, &mut reader)?,
+            "setup.py" => setup_py::read(&text, &mut reader)?,
+            "Pipfile" => pipfile::read(&text, &mut reader, None)?,
+            "pixi.toml" => pixi::read(&text, &mut reader)?,
+            "cog.yaml" => cog::read(&text, &mut reader)?,
+            "uv.lock" => locks::read(&text, "uv lock", &mut reader)?,
+            "poetry.lock" => locks::read(&text, "Poetry lock", &mut reader)?,
+            name if name.starts_with("Dockerfile") || name == "Containerfile" => {
+                dockerfile::read(&text, &mut reader, None)?;
+            }
+            name if name.ends_with(".yml") || name.ends_with(".yaml") => {
+                conda::read(&text, &mut reader, None)?;
+            }
+            name if name.starts_with("pylock.") => locks::read(&text, "pylock", &mut reader)?,
+            _ => txt::read(&text, &mut reader, None)?,
+        }
+    }
+    Ok(reader.project)
+}
+
+/// Files of the folder, of `requirements/` and of `docker/`, sorted.
+fn names(folder: &Path) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    for below in ["", "requirements", "docker"] {
+        let dir = folder.join(below);
+        if !dir.is_dir() {
+            continue;
+        }
+        for entry in fs_err::read_dir(dir)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // A pipe or a folder of that name is nothing to read.
+            if entry.path().is_file() {
+                names.push(if below.is_empty() { name } else { format!("{below}/{name}") });
+            }
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Files of one kind: the one with the plain name belongs to the project, or the only one; the others
+/// are choices.
+fn beside(
+    names: &[String],
+    is: impl Fn(&str) -> bool,
+    plain: &[&str],
+    mut read: impl FnMut(&str, Option<&Choice>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let list: Vec<_> = names.iter().filter(|name| is(name)).collect();
+    for name in &list {
+        let main = list.len() == 1 || plain.contains(&name.as_str());
+        let choice = Choice::File((*name).clone());
+        read(name, (!main).then_some(&choice))?;
+    }
+    Ok(())
+}
+
+/// `requirements.txt` belongs to the project; others that no file includes are choices.
+fn requirement_files(folder: &Path, names: &[String], reader: &mut Reader) -> Result<(), Error> {
+    let is = |name: &&String| {
+        let (dir, file) = name.rsplit_once('/').unwrap_or(("", name));
+        let end = [".txt", ".in"].iter().any(|end| file.ends_with(end));
+        end && match dir {
+            "" => file.to_ascii_lowercase().contains("requirements") || file == "deps.txt",
+            dir => dir == "requirements" || file.to_ascii_lowercase().contains("requirements"),
+        }
+    };
+    let list: Vec<&String> = names.iter().filter(is).collect();
+    let mut included = BTreeSet::new();
+    let mut texts = Vec::new();
+    for name in &list {
+        if reader.files.was_read(&folder.join(name)) {
+            continue;
+        }
+        let text = reader.files.read(&folder.join(name), MAX_BYTES)?;
+        for (_, content) in txt::logical_lines(&text.text) {
+            let Ok(line) = txt::Line::read(&content) else { continue };
+            for (target, _) in line.files {
+                let base = text.path.parent().unwrap_or(Path::new("."));
+                included.extend(fs_err::canonicalize(base.join(target)).ok());
+            }
+        }
+        texts.push(text);
+    }
+    let stem = |text: &Text| text.name.rsplit_once('.').map_or("", |(stem, _)| stem).to_owned();
+    let is_plain = |text: &Text| {
+        matches!(
+            stem(text).as_str(),
+            "requirements"
+                | "requirements/requirements"
+                | "requirements/base"
+                | "requirements/main"
+        )
+    };
+    let root = |text: &&Text| {
+        is_plain(text)
+            || !fs_err::canonicalize(&text.path).is_ok_and(|path| included.contains(&path))
+    };
+    let roots: Vec<&Text> = texts.iter().filter(root).collect();
+    // requirements.in and requirements.txt are the same choice, before and after compiling.
+    let stems: BTreeSet<String> = roots.iter().map(|text| stem(text)).collect();
+    let (plain, others): (Vec<&Text>, Vec<&Text>) = roots.into_iter().partition(|t| is_plain(t));
+    for text in plain {
+        txt::read(text, reader, None)?;
+    }
+    for text in others {
+        let compiled = format!("{}.txt", stem(text));
+        let name = if names.contains(&compiled) { compiled } else { text.name.clone() };
+        let choice = (stems.len() > 1).then(|| Choice::File(name));
+        let from = reader.project.demands.len();
+        txt::read(text, reader, choice.as_ref())?;
+        // What it includes of the project's own is said there already.
+        let (said, new) = reader.project.demands.split_at(from);
+        let new: Vec<_> = new
+            .iter()
+            .filter(|d| {
+                d.index.is_some() || !said.iter().any(|s| s.place == d.place && s.choice.is_none())
+            })
+            .cloned()
+            .collect();
+        reader.project.demands.truncate(from);
+        reader.project.demands.extend(new);
+    }
+    let mut seen = BTreeSet::new();
+    reader.project.files.retain(|file| seen.insert((file.name.clone(), file.what)));
+    Ok(())
+}
+
+/// The first version of a `.python-version`.
+fn python_version(text: &Text, reader: &mut Reader) {
+    reader.began(text, "Python version");
+    let line = text.text.lines().zip(1..).find(|(line, _)| {
+        let line = line.trim();
+        !line.is_empty() && !line.starts_with('#')
+    });
+    let Some((given, number)) = line else { return };
+    let given = given.trim();
+    let place = text.place(number);
+    match given.parse::<crate::domain::PythonVersion>() {
+        Ok(version) => {
+            let patch = version.patch.map_or(".*".to_owned(), |patch| format!(".{patch}"));
+            if let Ok(versions) = format!("==3.{}{patch}", version.minor).parse() {
+                reader.project.python.push(PythonSaid {
+                    versions,
+                    given: given.to_owned(),
+                    by: ".python-version",
+                    choice: None,
+                    place,
+                });
+            }
+        }
+        Err(_) => reader
+            .unread(&place, format!("`{}` names no CPython version", crate::domain::shown(given))),
+    }
+}

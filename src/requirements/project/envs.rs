@@ -1,0 +1,111 @@
+//! PDM and Hatch: development groups, environments, sources.
+
+use std::collections::BTreeMap;
+
+use super::demand::Index;
+use super::pyproject::{Given, Pyproject};
+use super::reader::{Reader, of_pytorch};
+use crate::domain::normalise_name;
+use crate::requirements::Error;
+use crate::tree::Node;
+
+/// `[tool.pdm.dev-dependencies]` and `[tool.hatch.envs.NAME]`, as groups.
+///
+/// # Errors
+/// An item that is no text.
+pub fn groups(project: &Pyproject<'_>) -> Result<BTreeMap<String, Vec<Given>>, Error> {
+    let mut groups: BTreeMap<String, Vec<Given>> = BTreeMap::new();
+    if let Some(table) = project.node.at(&["tool", "pdm", "dev-dependencies"]) {
+        for (name, list) in table.entries() {
+            groups.entry(normalise_name(&name.text)).or_default().extend(project.list(list)?);
+        }
+    }
+    let envs = project.node.at(&["tool", "hatch", "envs"]);
+    for (name, env) in envs.map_or(&[][..], Node::entries) {
+        let mut given = Vec::new();
+        for key in ["dependencies", "extra-dependencies"] {
+            if let Some(list) = env.get(key) {
+                given.extend(project.list(list)?);
+            }
+        }
+        for feature in env.list_of("features") {
+            let extra = normalise_name(feature.text().unwrap_or_default());
+            given.extend(project.extras.get(&extra).into_iter().flatten().cloned());
+        }
+        if !given.is_empty() {
+            groups.entry(normalise_name(&name.text)).or_default().extend(given);
+        }
+    }
+    Ok(groups)
+}
+
+/// `[[tool.pdm.source]]`: indexes, some of them for named packages only; and the variables of Hatch's
+/// environments that name an index.
+pub fn sources(project: &Pyproject<'_>, reader: &mut Reader) {
+    let text = project.text;
+    let list = project.node.at(&["tool", "pdm", "source"]);
+    for node in list.map_or(&[][..], Node::items) {
+        let Some(url) = node.get("url") else { continue };
+        let mut index = Index::new(url.text().unwrap_or_default(), text.place(url.line));
+        index.name = node.text_of("name").map(str::to_owned);
+        let named: Vec<String> = node
+            .list_of("include_packages")
+            .iter()
+            .filter_map(Node::text)
+            .map(str::to_owned)
+            .collect();
+        index.explicit = !named.is_empty();
+        index.extra = index.name.as_deref() != Some("pypi");
+        let takes = |name: &str| {
+            if named.is_empty() {
+                of_pytorch(name)
+            } else {
+                named.iter().any(|pattern| {
+                    glob::Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(name))
+                })
+            }
+        };
+        let pytorch = super::link::is_pytorch(&index.url);
+        for demand in &mut reader.project.demands {
+            let here = demand.place.file == text.name && demand.link.is_none();
+            if here && demand.index.is_none() && takes(&demand.name) && (pytorch || index.explicit)
+            {
+                demand.index = Some(index.clone());
+            }
+        }
+        reader.project.indexes.push(index);
+    }
+    let envs = project.node.at(&["tool", "hatch", "envs"]);
+    for (name, env) in envs.map_or(&[][..], Node::entries) {
+        let group = normalise_name(&name.text);
+        for (variable, node) in env.entries_of("env-vars") {
+            let names = [
+                "PIP_INDEX_URL",
+                "PIP_EXTRA_INDEX_URL",
+                "UV_INDEX_URL",
+                "UV_EXTRA_INDEX_URL",
+                "UV_INDEX",
+                "UV_DEFAULT_INDEX",
+            ];
+            if !names.contains(&variable.text.as_str()) {
+                continue;
+            }
+            for url in node.text().unwrap_or_default().split_whitespace() {
+                let mut index = Index::new(url, text.place(node.line));
+                index.extra = variable.text.contains("EXTRA") || variable.text == "UV_INDEX";
+                for demand in &mut reader.project.demands {
+                    let here = demand.choice.as_ref().is_some_and(|c| c.name() == group)
+                        && demand.place.file == text.name;
+                    if here
+                        && demand.link.is_none()
+                        && demand.index.is_none()
+                        && (of_pytorch(&demand.name) || !index.extra)
+                    {
+                        demand.index = Some(index.clone());
+                    }
+                }
+                reader.project.indexes.push(index);
+            }
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! What contradicts what. Only lines that can meet in one environment are compared: a choice with
+//! itself and with what always applies, never with a choice beside it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::answers::{Answer, Said, contradict, pythons_contradict};
+use super::demand::{By, Choice, Demand, Kind, Pin, Project};
+use super::link;
+use super::marker::Marker;
+use crate::domain::{Code, Finding, Place, Severity, WheelVariant, shown};
+
+/// Lines on one package that are compared with each other.
+const MAX_COMPARED: usize = 200;
+/// Contradictions that are told; the first ones are enough to begin with.
+const MAX_TOLD: usize = 50;
+
+impl Project {
+    /// Every contradiction, and what is risky; worst first.
+    pub fn judged(&self) -> Vec<Finding> {
+        let mut findings = self.findings.clone();
+        findings.extend(self.versions());
+        findings.extend(self.builds(None));
+        findings.extend(self.pythons());
+        findings.extend(self.stale());
+        findings.extend(self.unserved());
+        findings.extend(self.unfetched());
+        let mut seen = BTreeSet::new();
+        findings.retain(|f| seen.insert((f.message.clone(), f.place.clone())));
+        findings.sort_by_key(|f| f.severity);
+        let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
+        if errors > MAX_TOLD {
+            findings.drain(MAX_TOLD..errors);
+        }
+        findings
+    }
+
+    /// The build that an answer asks for: one, or none because nothing is said or because it depends
+    /// on the environment.
+    pub fn asked(&self, answer: &Answer) -> Option<Said<'_>> {
+        let demanded = self.demands.iter().any(|d| d.name == "torch" && d.kind != Kind::Hint);
+        let mut said: Vec<_> = self
+            .said()
+            .into_iter()
+            .filter(|s| answer.has(s.choice) && (s.by != By::Image || !demanded))
+            .collect();
+        said.sort_by_key(|s| (s.by, s.package != "torch"));
+        let first = said.first()?;
+        let other = |variant: Option<WheelVariant>, marker: &Marker| {
+            variant != Some(first.variant) && marker.excludes(first.marker)
+        };
+        let torch =
+            self.demands.iter().filter(|d| d.name == "torch" && answer.has(d.choice.as_ref()));
+        let depends = said.iter().any(|s| other(Some(s.variant), s.marker))
+            || torch.filter(|d| d.variants().is_empty()).any(|d| other(None, &d.marker));
+        (!depends).then(|| first.clone())
+    }
+
+    /// Two lines ask for versions of one package that cannot both be had.
+    fn versions(&self) -> Vec<Finding> {
+        let mut by_name: BTreeMap<&str, Vec<&Demand>> = BTreeMap::new();
+        for demand in self.demands.iter().filter(|d| !d.name.is_empty()) {
+            by_name.entry(&demand.name).or_default().push(demand);
+        }
+        let mut findings = Vec::new();
+        for demands in by_name.values() {
+            let overridden = demands.iter().any(|d| d.kind == Kind::Override);
+            for (at, a) in demands.iter().take(MAX_COMPARED).enumerate() {
+                if a.ranges().is_empty() {
+                    findings.push(
+                        conflict(
+                            format!("no version of {} answers `{}`", a.name, shown(&a.given)),
+                            &a.place,
+                        )
+                        .help("mend the range"),
+                    );
+                }
+                for b in &demands[at + 1..demands.len().min(MAX_COMPARED)] {
+                    if overridden
+                        || !meet(a.choice.as_ref(), b.choice.as_ref())
+                        || !contradict(a, b)
+                    {
+                        continue;
+                    }
+                    findings.push(self.versions_clash(a, b));
+                }
+            }
+        }
+        findings
+    }
+
+    /// Says that no version answers both.
+    pub fn versions_clash(&self, a: &Demand, b: &Demand) -> Finding {
+        let message = format!(
+            "{} is asked for as `{}` in {} and as `{}` in {}",
+            a.name,
+            of(a),
+            whose(&a.place, a.choice.as_ref()),
+            of(b),
+            whose(&b.place, b.choice.as_ref())
+        );
+        let image = self.is_image(&a.place) || self.is_image(&b.place);
+        let mut finding = conflict(message, &b.place)
+            .fact(shown(&a.given), a.place.to_string())
+            .fact(shown(&b.given), b.place.to_string());
+        if image {
+            finding.severity = Severity::Warning;
+            finding.help("take a base image without torch: the wheel brings its own CUDA, and the image keeps a second copy")
+        } else {
+            finding.help("let both lines admit one version, or keep one of them")
+        }
+    }
+
+    /// Two lines ask for different builds; of one answer, or of all.
+    pub fn builds(&self, answer: Option<&Answer>) -> Vec<Finding> {
+        let mut said = self.said();
+        said.retain(|s| answer.is_none_or(|answer| answer.has(s.choice)));
+        let mut findings = Vec::new();
+        let mut told = BTreeSet::new();
+        for (at, a) in said.iter().take(MAX_COMPARED).enumerate() {
+            for b in &said[at + 1..said.len().min(MAX_COMPARED)] {
+                let differ = a.variant != b.variant
+                    && meet(a.choice, b.choice)
+                    && !a.marker.excludes(b.marker);
+                // One line that says two things of the same package is told once.
+                if !differ || !told.insert((a.place.min(b.place), a.place.max(b.place), a.by, b.by))
+                {
+                    continue;
+                }
+                let (wins, other) = if b.by < a.by { (b, a) } else { (a, b) };
+                let mut finding = conflict(
+                    format!(
+                        "{} asks for {} ({}), {} for {} ({})",
+                        wins.place,
+                        wins.variant,
+                        source(wins),
+                        other.place,
+                        other.variant,
+                        source(other)
+                    ),
+                    other.place,
+                )
+                .fact(shown(wins.given), wins.place.to_string())
+                .fact(shown(other.given), other.place.to_string());
+                if wins.by != other.by {
+                    finding = finding.fact(
+                        format!("{} counts before {}", wins.by.word(), other.by.word()),
+                        String::new(),
+                    );
+                }
+                if other.by == By::Image {
+                    finding.severity = Severity::Warning;
+                    finding = finding
+                        .help("take a base image without torch: the wheel brings its own CUDA");
+                } else {
+                    finding = finding
+                        .help(format!("name {} in both, or in one of them only", wins.variant));
+                }
+                findings.push(finding);
+            }
+        }
+        findings
+    }
+
+    /// Two lines name Pythons that no version answers, with the options of an answer.
+    pub fn python_clashes(&self, answer: &Answer) -> Vec<Finding> {
+        let mine = self.python_of(answer);
+        let all = self.pythons();
+        all.into_iter()
+            .filter(|f| mine.iter().any(|said| f.place.as_ref() == Some(&said.place)))
+            .collect()
+    }
+
+    /// Whether no version, or no build, answers both.
+    pub fn versions_differ(&self, a: &Demand, b: &Demand) -> bool {
+        contradict(a, b)
+    }
+
+    fn pythons(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for (at, a) in self.python.iter().enumerate() {
+            for b in &self.python[at + 1..] {
+                if meet(a.choice.as_ref(), b.choice.as_ref()) && pythons_contradict(a, b) {
+                    findings.push(
+                        conflict(
+                            format!(
+                                "{} says Python {} ({}), {} says {} ({})",
+                                a.place, a.given, a.by, b.place, b.given, b.by
+                            ),
+                            &b.place,
+                        )
+                        .fact(format!("{}: {}", a.by, a.given), a.place.to_string())
+                        .fact(format!("{}: {}", b.by, b.given), b.place.to_string())
+                        .help("let both admit one version of Python"),
+                    );
+                }
+            }
+        }
+        findings
+    }
+
+    /// A lock of another tool pins what the project no longer asks for.
+    fn stale(&self) -> Vec<Finding> {
+        let mut pins: BTreeMap<(&str, &str), Vec<&Pin>> = BTreeMap::new();
+        for pin in &self.pins {
+            pins.entry((&pin.place.file, &pin.name)).or_default().push(pin);
+        }
+        let files: BTreeSet<&str> = self.pins.iter().map(|pin| pin.place.file.as_str()).collect();
+        let mut findings = Vec::new();
+        for demand in self.demands.iter().filter(|d| d.kind != Kind::Hint && d.link.is_none()) {
+            let overridden = self
+                .demands
+                .iter()
+                .any(|d| d.kind == Kind::Override && d.name == demand.name && d != demand);
+            for file in files.iter().filter(|file| !overridden && locks(file, demand)) {
+                let Some(list) = pins.get(&(*file, demand.name.as_str())) else { continue };
+                let Some(first) = list.first() else { continue };
+                if !list.iter().any(|pin| demand.versions.contains(&pin.version)) {
+                    findings.push(
+                        stale(
+                            format!(
+                                "{} pins {} {}, and {} asks for `{}`",
+                                first.place,
+                                demand.name,
+                                first.version,
+                                demand.place,
+                                of(demand)
+                            ),
+                            &first.place,
+                        )
+                        .fact(shown(&demand.given), demand.place.to_string()),
+                    );
+                    continue;
+                }
+                let wanted = demand.index.as_ref().and_then(|i| i.variant);
+                let built: Vec<Option<WheelVariant>> =
+                    list.iter().map(|pin| pin_variant(pin)).collect();
+                if let Some(wanted) = wanted
+                    && built.iter().all(|b| b.is_some_and(|b| b != wanted))
+                    && let Some(Some(have)) = built.first()
+                {
+                    findings.push(
+                        stale(
+                            format!(
+                                "{} pins the build {have} of {}, and {} asks for {wanted}",
+                                first.place, demand.name, demand.place
+                            ),
+                            &first.place,
+                        )
+                        .fact(shown(&demand.given), demand.place.to_string()),
+                    );
+                }
+            }
+        }
+        findings
+    }
+
+    /// A repository: which version it holds is known after fetching it.
+    fn unfetched(&self) -> Vec<Finding> {
+        let of = |demand: &&Demand| demand.link.as_ref().is_some_and(|link| link.vcs);
+        let note = |demand: &Demand| {
+            let message = format!(
+                "{}: the version of {} is known after fetching it",
+                demand.place, demand.name
+            );
+            Finding::new(Code::InputUnread, Severity::Note, message).at(&demand.place)
+        };
+        self.demands.iter().filter(of).map(note).collect()
+    }
+
+    /// A label, and no index that has it: PyPI serves no file with a local label.
+    fn unserved(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for demand in &self.demands {
+            let Some(label) = demand.label().filter(|_| demand.link.is_none()) else { continue };
+            let hint = demand.kind == Kind::Hint || demand.kind == Kind::Constraint;
+            let named = demand.index.as_ref().is_some_and(|i| link::is_pytorch(&i.url));
+            let private = demand.index.as_ref().is_some_and(|i| i.variant.is_none());
+            let beside = self.indexes.iter().any(|i| link::is_pytorch(&i.url) && !i.explicit);
+            if hint || named || private || beside {
+                continue;
+            }
+            findings.push(
+                Finding::new(
+                    Code::MissingIndex,
+                    Severity::Warning,
+                    format!(
+                        "{}: `{}` names the build {label}, and no index that serves it is named: PyPI has no files with a label",
+                        demand.place,
+                        shown(&demand.given)
+                    ),
+                )
+                .at(&demand.place)
+                .help(format!("name https://download.pytorch.org/whl/{label} as the index of {}", demand.name)),
+            );
+        }
+        findings
+    }
+}
+
+fn conflict(message: String, place: &Place) -> Finding {
+    Finding::new(Code::InputConflict, Severity::Error, message).at(place)
+}
+
+fn stale(message: String, place: &Place) -> Finding {
+    let tool = match place.file.rsplit('/').next() {
+        Some("uv.lock") => "run `uv lock`",
+        Some("poetry.lock") => "run `poetry lock`",
+        _ => "write the lock anew with the tool that made it",
+    };
+    Finding::new(Code::LockStale, Severity::Error, message).at(place).help(tool)
+}
+
+/// Whether two lines can be in force together: one of them always is, or they are of one option.
+fn meet(a: Option<&Choice>, b: Option<&Choice>) -> bool {
+    a.is_none() || b.is_none() || a == b
+}
+
+/// Whether a lock is made of the file that a demand stands in.
+fn locks(lock: &str, demand: &Demand) -> bool {
+    let file = demand.place.file.rsplit('/').next().unwrap_or_default();
+    match lock.rsplit('/').next().unwrap_or_default() {
+        "uv.lock" | "poetry.lock" => file == "pyproject.toml",
+        _ => file == "pyproject.toml" || file.starts_with("requirements"),
+    }
+}
+
+fn pin_variant(pin: &Pin) -> Option<WheelVariant> {
+    super::demand::label(&pin.version).or_else(|| link::variant_of(pin.from.as_deref()?))
+}
+
+fn of(demand: &Demand) -> String {
+    let spec = demand.spec();
+    if spec.is_empty() { "any version".into() } else { spec }
+}
+
+fn whose(place: &Place, choice: Option<&Choice>) -> String {
+    choice.map_or(place.to_string(), |choice| format!("{place} ({choice})"))
+}
+
+fn source(said: &Said<'_>) -> String {
+    if said.package.is_empty() {
+        said.by.word().into()
+    } else {
+        format!("{} of {}", said.by.word(), said.package)
+    }
+}

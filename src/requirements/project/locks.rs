@@ -1,0 +1,43 @@
+//! Locks of other tools: what they pin, to be checked against what the project asks for.
+
+use super::demand::Pin;
+use super::reader::Reader;
+use super::source::Text;
+use crate::domain::normalise_name;
+use crate::requirements::Error;
+use crate::tree::Node;
+
+/// Reads uv.lock, poetry.lock or a pylock.toml: each has its packages in a list of tables.
+///
+/// # Errors
+/// What TOML refuses; a file without such a list.
+pub fn read(text: &Text, what: &'static str, reader: &mut Reader) -> Result<(), Error> {
+    let node = text.toml()?;
+    reader.began(text, what);
+    let key = if what == "pylock" { "packages" } else { "package" };
+    let list = node.get(key).map_or(&[][..], Node::items);
+    for package in list {
+        let (Some(name), Some(version)) = (package.text_of("name"), package.get("version")) else {
+            continue;
+        };
+        let Ok(parsed) = version.text().unwrap_or_default().parse() else {
+            let message = format!("`{}` is no version", version.text().unwrap_or_default());
+            return Err(text.bad(version.line, message, None));
+        };
+        reader.project.pins.push(Pin {
+            name: normalise_name(name),
+            version: parsed,
+            from: from(package).map(str::to_owned),
+            place: text.place(version.line),
+        });
+    }
+    Ok(())
+}
+
+/// Where a package comes from: uv's `source`, Poetry's `[package.source]`, pylock's `index`.
+fn from(package: &Node) -> Option<&str> {
+    let source = package.get("source");
+    let uv = source.and_then(|s| s.text_of("registry").or_else(|| s.text_of("url")));
+    uv.or_else(|| package.text_of("index"))
+        .or_else(|| package.at(&["archive", "url"]).and_then(Node::text))
+}

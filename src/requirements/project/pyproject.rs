@@ -1,0 +1,315 @@
+//! pyproject.toml: PEP 621 dependencies and extras, PEP 735 groups, and what build backends add.
+
+use std::collections::BTreeMap;
+
+use super::demand::{Choice, Kind, PythonSaid};
+use super::reader::Reader;
+use super::source::Text;
+use super::uv::Uv;
+use super::{envs, pixi, poetry, txt};
+use crate::domain::normalise_name;
+use crate::requirements::Error;
+use crate::tree::Node;
+
+/// A requirement as text, and its line.
+pub type Given = (usize, String);
+
+/// Extras or groups that include each other, at most this deep.
+const MAX_DEPTH: usize = 32;
+
+/// A pyproject.toml, taken apart as far as its parts refer to each other.
+#[derive(Debug)]
+pub struct Pyproject<'a> {
+    /// The file.
+    pub text: &'a Text,
+    /// Its tables.
+    pub node: &'a Node,
+    /// Name of the project, normalised.
+    pub name: Option<String>,
+    /// Extras with their requirements, references to each other written out.
+    pub extras: BTreeMap<String, Vec<Given>>,
+}
+
+/// Reads a pyproject.toml and, in the root of a uv workspace, its members.
+///
+/// # Errors
+/// What TOML, PEP 508 or the standards for its tables refuse.
+pub fn read(text: &Text, reader: &mut Reader) -> Result<(), Error> {
+    let node = text.toml()?;
+    let uv = one(text, &node, reader, None)?;
+    for member in uv.members(reader.files.folder()) {
+        let path = member.join("pyproject.toml");
+        if path.is_file() && !reader.files.was_read(&path) {
+            let text = reader.files.read(&path, super::source::MAX_BYTES)?;
+            let node = text.toml()?;
+            one(&text, &node, reader, Some(&uv))?;
+        }
+    }
+    Ok(())
+}
+
+/// What a folder's pyproject.toml asks for when it is installed with some extras.
+///
+/// # Errors
+/// As [`read`].
+pub fn installed(
+    text: &Text,
+    extras: &[String],
+    reader: &mut Reader,
+    choice: Option<&Choice>,
+) -> Result<(), Error> {
+    let node = text.toml()?;
+    reader.began(text, "pyproject");
+    let project = Pyproject::of(text, &node)?;
+    let uv = Uv::of(&project, reader, None)?;
+    let mut given = project.dependencies()?;
+    for extra in extras {
+        given.extend(project.extras.get(&normalise_name(extra)).into_iter().flatten().cloned());
+    }
+    for (line, requirement) in given {
+        let mut demand = reader.demand(text, line, &requirement)?;
+        demand.choice = choice.cloned();
+        reader.project.demands.extend(uv.place(demand));
+    }
+    poetry::read(&project, reader, choice)
+}
+
+fn one(text: &Text, node: &Node, reader: &mut Reader, above: Option<&Uv>) -> Result<Uv, Error> {
+    reader.began(text, "pyproject");
+    let project = Pyproject::of(text, node)?;
+    let uv = Uv::of(&project, reader, above)?;
+    project.python(reader)?;
+    let keep = |given: &[Given], choice: Option<Choice>, kind: Kind, reader: &mut Reader| {
+        for (line, requirement) in given {
+            let mut demand = reader.demand(text, *line, requirement)?;
+            demand.choice.clone_from(&choice);
+            demand.kind = kind;
+            reader.project.demands.extend(uv.place(demand));
+        }
+        Ok::<_, Error>(())
+    };
+    keep(&project.dependencies()?, None, Kind::Requirement, reader)?;
+    for (extra, given) in &project.extras {
+        keep(given, Some(Choice::Extra(extra.clone())), Kind::Requirement, reader)?;
+    }
+    for (group, given) in project.groups()? {
+        keep(&given, Some(Choice::Group(group)), Kind::Requirement, reader)?;
+    }
+    for (key, kind) in
+        [("constraint-dependencies", Kind::Constraint), ("override-dependencies", Kind::Override)]
+    {
+        if let Some(list) = node.at(&["tool", "uv", key]) {
+            keep(&project.list(list)?, None, kind, reader)?;
+        }
+    }
+    for (group, given) in envs::groups(&project)? {
+        keep(&given, Some(Choice::Group(group)), Kind::Requirement, reader)?;
+    }
+    uv.leave(reader);
+    envs::sources(&project, reader);
+    project.dynamic(reader)?;
+    poetry::read(&project, reader, None)?;
+    if let Some(table) = node.at(&["tool", "pixi"]) {
+        pixi::table(table, text, reader)?;
+    }
+    Ok(uv)
+}
+
+impl<'a> Pyproject<'a> {
+    fn of(text: &'a Text, node: &'a Node) -> Result<Self, Error> {
+        let name = node.at(&["project", "name"]).and_then(Node::text).map(normalise_name);
+        let mut project = Self { text, node, name, extras: BTreeMap::new() };
+        project.extras = project.read_extras()?;
+        Ok(project)
+    }
+
+    /// A list of requirements.
+    ///
+    /// # Errors
+    /// An item that is no text.
+    pub fn list(&self, list: &Node) -> Result<Vec<Given>, Error> {
+        list.items()
+            .iter()
+            .map(|item| match item.text() {
+                Some(text) => Ok((item.line, text.to_owned())),
+                None => Err(self.text.bad(item.line, "a requirement is a text", None)),
+            })
+            .collect()
+    }
+
+    fn dependencies(&self) -> Result<Vec<Given>, Error> {
+        match self.node.at(&["project", "dependencies"]) {
+            Some(list) => self.list(list),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn read_extras(&self) -> Result<BTreeMap<String, Vec<Given>>, Error> {
+        let Some(table) = self.node.at(&["project", "optional-dependencies"]) else {
+            return Ok(BTreeMap::new());
+        };
+        let mut raw = BTreeMap::new();
+        for (key, list) in table.entries() {
+            raw.insert(normalise_name(&key.text), self.list(list)?);
+        }
+        let mut all = BTreeMap::new();
+        for extra in raw.keys() {
+            let mut out = Vec::new();
+            self.expand_extra(extra, &raw, &mut out, 0)?;
+            all.insert(extra.clone(), out);
+        }
+        Ok(all)
+    }
+
+    /// `all = ["this-project[vision,audio]"]`: an extra that is made of others.
+    fn expand_extra(
+        &self,
+        extra: &str,
+        raw: &BTreeMap<String, Vec<Given>>,
+        out: &mut Vec<Given>,
+        depth: usize,
+    ) -> Result<(), Error> {
+        for (line, given) in raw.get(extra).into_iter().flatten() {
+            let head = given.split(['[', ';', ' ']).next().unwrap_or_default();
+            let own = self.name.as_deref() == Some(&normalise_name(head));
+            let inner = own.then(|| given.split_once('[')?.1.split_once(']')).flatten();
+            let Some((names, _)) = inner else {
+                if !out.iter().any(|(l, g)| l == line && g == given) {
+                    out.push((*line, given.clone()));
+                }
+                continue;
+            };
+            if depth >= MAX_DEPTH {
+                let message = format!("the extra `{extra}` is made of itself");
+                return Err(self.text.bad(*line, message, None));
+            }
+            for name in names.split(',') {
+                let name = normalise_name(name.trim());
+                if name != extra {
+                    self.expand_extra(&name, raw, out, depth + 1)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// PEP 735 groups, and uv's older `dev-dependencies`; what is included is written out.
+    fn groups(&self) -> Result<BTreeMap<String, Vec<Given>>, Error> {
+        let mut groups = BTreeMap::new();
+        let table = self.node.get("dependency-groups");
+        for (key, _) in table.map_or(&[][..], Node::entries) {
+            let mut out = Vec::new();
+            self.expand_group(&key.text, table, key.line, &mut out, &mut Vec::new())?;
+            groups.insert(normalise_name(&key.text), out);
+        }
+        if let Some(list) = self.node.at(&["tool", "uv", "dev-dependencies"]) {
+            groups.entry("dev".to_owned()).or_default().extend(self.list(list)?);
+        }
+        Ok(groups)
+    }
+
+    fn expand_group(
+        &self,
+        group: &str,
+        table: Option<&Node>,
+        line: usize,
+        out: &mut Vec<Given>,
+        above: &mut Vec<String>,
+    ) -> Result<(), Error> {
+        let name = normalise_name(group);
+        if above.contains(&name) {
+            let way = above.join("` -> `");
+            let message = format!("the group includes itself: `{way}` -> `{name}`");
+            return Err(self.text.bad(line, message, None));
+        }
+        let entries = table.map_or(&[][..], Node::entries);
+        let list = entries.iter().find(|(key, _)| normalise_name(&key.text) == name);
+        let Some((_, list)) = list else {
+            let known: Vec<_> = entries.iter().map(|(key, _)| key.text.as_str()).collect();
+            return Err(self.text.bad(
+                line,
+                format!("there is no group `{}`", crate::domain::shown(group)),
+                Some(format!("groups are {}", known.join(", "))),
+            ));
+        };
+        above.push(name);
+        for item in list.items() {
+            if let Some(text) = item.text() {
+                if !out.iter().any(|(l, g)| *l == item.line && g == text) {
+                    out.push((item.line, text.to_owned()));
+                }
+            } else if let Some(inner) = item.text_of("include-group") {
+                self.expand_group(inner, table, item.line, out, above)?;
+            } else {
+                let message = "an item of a group is a requirement or { include-group = \"NAME\" }";
+                return Err(self.text.bad(item.line, message, None));
+            }
+        }
+        above.pop();
+        Ok(())
+    }
+
+    fn python(&self, reader: &mut Reader) -> Result<(), Error> {
+        let Some(node) = self.node.at(&["project", "requires-python"]) else { return Ok(()) };
+        let given = node.text().unwrap_or_default();
+        let versions = given.parse().map_err(|_| {
+            self.text.bad(
+                node.line,
+                format!("requires-python: `{}` is no version range", crate::domain::shown(given)),
+                Some("write it as in requires-python = \">=3.10\"".into()),
+            )
+        })?;
+        reader.project.python.push(PythonSaid {
+            versions,
+            given: given.to_owned(),
+            by: "requires-python",
+            choice: None,
+            place: self.text.place(node.line),
+        });
+        Ok(())
+    }
+
+    /// `dynamic = ["dependencies"]`: files that setuptools or Hatch's plugin take them from.
+    fn dynamic(&self, reader: &mut Reader) -> Result<(), Error> {
+        let setuptools = self.node.at(&["tool", "setuptools", "dynamic"]);
+        let hatch = self.node.at(&["tool", "hatch", "metadata", "hooks", "requirements_txt"]);
+        let mut sources: Vec<(&Node, Option<Choice>)> = Vec::new();
+        let mut extras = Vec::new();
+        if let Some(table) = setuptools {
+            sources.extend(table.at(&["dependencies", "file"]).map(|files| (files, None)));
+            for (key, node) in table.entries_of("optional-dependencies") {
+                extras.extend(node.get("file").map(|files| (&key.text, files)));
+            }
+        }
+        if let Some(table) = hatch {
+            sources.extend(table.get("files").map(|files| (files, None)));
+        }
+        for (extra, files) in extras {
+            sources.push((files, Some(Choice::Extra(normalise_name(extra)))));
+        }
+        let none = sources.iter().all(|(_, choice)| choice.is_some());
+        for (files, choice) in sources {
+            for file in files.one_or_many() {
+                let Some(name) = file.text() else { continue };
+                let text = reader.files.include(self.text, file.line, name)?;
+                txt::read(&text, reader, choice.as_ref())?;
+            }
+        }
+        let list = self.node.at(&["project", "dynamic"]);
+        for item in list.map_or(&[][..], Node::items) {
+            if item.text() == Some("dependencies")
+                && none
+                && self.node.at(&["tool", "poetry"]).is_none()
+            {
+                let beside = ["setup.py", "setup.cfg"].iter().any(|name| reader.files.has(name));
+                if !beside {
+                    reader.unread(
+                        &self.text.place(item.line),
+                        "the dependencies are computed by the build backend: only building it would tell",
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+}

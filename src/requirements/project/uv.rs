@@ -1,0 +1,292 @@
+//! uv's own tables: which index a package comes from, and which options exclude each other.
+//!
+//! Source: uv's documentation, "Package indexes", "Managing dependencies" and "Using uv with
+//! PyTorch".
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::demand::{By, Choice, CudaSaid, Demand, Index};
+use super::marker::Marker;
+use super::pyproject::Pyproject;
+use super::reader::{Reader, of_pytorch};
+use super::requirement;
+use super::source::Text;
+use crate::domain::{WheelVariant, normalise_name};
+use crate::requirements::Error;
+use crate::tree::Node;
+
+/// Members of a workspace that are read.
+const MAX_MEMBERS: usize = 200;
+
+/// What uv is told about the packages of a project.
+#[derive(Debug, Clone, Default)]
+pub struct Uv {
+    indexes: Vec<Index>,
+    /// The index that is asked when no other is named.
+    default: Option<Index>,
+    sources: BTreeMap<String, Vec<Source>>,
+    members: Vec<String>,
+    excluded: Vec<String>,
+}
+
+/// An entry of `[tool.uv.sources]`.
+#[derive(Debug, Clone)]
+struct Source {
+    marker: Marker,
+    choice: Option<Choice>,
+    from: From,
+}
+
+#[derive(Debug, Clone)]
+enum From {
+    Index(Index),
+    Address(String),
+    /// A member of the workspace, a folder, a repository: nothing an index serves.
+    Elsewhere,
+}
+
+impl Uv {
+    /// The tables of a project; a member of a workspace inherits those of its root.
+    ///
+    /// # Errors
+    /// A source that names an index which is nowhere defined, a marker that PEP 508 refuses.
+    pub fn of(
+        project: &Pyproject<'_>,
+        reader: &mut Reader,
+        above: Option<&Self>,
+    ) -> Result<Self, Error> {
+        let text = project.text;
+        let mut uv = Self::default();
+        // uv.toml beside it replaces [tool.uv], but for the sources.
+        let file = reader.files.folder().join("uv.toml");
+        let own = if above.is_none() && file.is_file() && !reader.files.was_read(&file) {
+            let text = reader.files.read(&file, super::source::MAX_BYTES)?;
+            reader.began(&text, "uv settings");
+            let node = text.toml()?;
+            uv.settings(&node, &text, reader)?;
+            true
+        } else {
+            false
+        };
+        let Some(table) = project.node.at(&["tool", "uv"]) else {
+            uv.inherit(above);
+            return Ok(uv);
+        };
+        if !own {
+            uv.settings(table, text, reader)?;
+        }
+        uv.inherit(above);
+        for (name, node) in table.entries_of("sources") {
+            let mut list = Vec::new();
+            for entry in node.one_or_many() {
+                list.push(uv.source(entry, text)?);
+            }
+            uv.sources.insert(normalise_name(&name.text), list);
+        }
+        for set in table.list_of("conflicts") {
+            let set: Vec<Choice> = set.items().iter().filter_map(choice).collect();
+            if set.len() > 1 {
+                reader.project.conflicts.push(set);
+            }
+        }
+        let strings = |key: &str| {
+            let list = table.at(&["workspace", key]).map_or(&[][..], Node::items);
+            list.iter().filter_map(Node::text).map(str::to_owned).collect()
+        };
+        uv.members = strings("members");
+        uv.excluded = strings("exclude");
+        for key in ["environments", "required-environments"] {
+            for node in table.get(key).map_or(&[][..], Node::one_or_many) {
+                let marker = node.text().unwrap_or_default();
+                let marker = Marker::parse(marker).map_err(|why| text.bad(node.line, why, None))?;
+                reader.project.environments.push((marker, text.place(node.line)));
+            }
+        }
+        Ok(uv)
+    }
+
+    fn inherit(&mut self, above: Option<&Self>) {
+        let Some(above) = above else { return };
+        self.indexes.extend(above.indexes.iter().cloned());
+        self.default = self.default.take().or_else(|| above.default.clone());
+        for (name, list) in &above.sources {
+            self.sources.entry(name.clone()).or_insert_with(|| list.clone());
+        }
+    }
+
+    /// Indexes and `torch-backend`, from `[tool.uv]`, `[tool.uv.pip]` or uv.toml.
+    fn settings(&mut self, table: &Node, text: &Text, reader: &mut Reader) -> Result<(), Error> {
+        for node in table.list_of("index") {
+            let Some(url) = node.get("url").and_then(Node::text) else {
+                return Err(text.bad(node.line, "an index needs its url", None));
+            };
+            let line = node.get("url").map_or(node.line, |n| n.line);
+            let mut index = Index::new(url, text.place(line));
+            index.name = node.text_of("name").map(str::to_owned);
+            index.explicit = node.get("explicit").is_some_and(Node::is_true);
+            if node.get("default").is_some_and(Node::is_true) {
+                self.default = Some(index.clone());
+            }
+            self.indexes.push(index);
+        }
+        for table in [Some(table), table.get("pip")].into_iter().flatten() {
+            if let Some(node) = table.get("index-url") {
+                let index = Index::new(node.text().unwrap_or_default(), text.place(node.line));
+                self.default = Some(index.clone());
+                self.indexes.push(index);
+            }
+            for key in ["extra-index-url", "find-links"] {
+                for node in table.get(key).map_or(&[][..], Node::one_or_many) {
+                    let url = node.text().unwrap_or_default();
+                    let index = Index::new(url, text.place(node.line));
+                    self.indexes.push(Index { extra: true, ..index });
+                }
+            }
+            if let Some(node) = table.get("torch-backend") {
+                let given = node.text().unwrap_or_default();
+                let place = text.place(node.line);
+                if given == "auto" {
+                    reader.unread(
+                        &place,
+                        "torch-backend = \"auto\" takes what the installing machine has",
+                    );
+                } else {
+                    reader.project.cuda.push(CudaSaid {
+                        given: given.to_owned(),
+                        variant: given.parse::<WheelVariant>().ok(),
+                        by: By::Config,
+                        package: String::new(),
+                        marker: Marker::default(),
+                        choice: None,
+                        place,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn source(&self, node: &Node, text: &Text) -> Result<Source, Error> {
+        let marker = match node.get("marker") {
+            Some(marker) => Marker::parse(marker.text().unwrap_or_default())
+                .map_err(|why| text.bad(marker.line, why, None))?,
+            None => Marker::default(),
+        };
+        let from = if let Some(name) = node.get("index") {
+            let wanted = name.text().unwrap_or_default();
+            let index = self.indexes.iter().find(|i| i.name.as_deref() == Some(wanted));
+            let Some(index) = index else {
+                let known: Vec<_> = self.indexes.iter().filter_map(|i| i.name.as_deref()).collect();
+                return Err(text.bad(
+                    name.line,
+                    format!("there is no index `{}`", crate::domain::shown(wanted)),
+                    Some(if known.is_empty() {
+                        "define it as [[tool.uv.index]] with a name and a url".into()
+                    } else {
+                        format!("indexes are {}", known.join(", "))
+                    }),
+                ));
+            };
+            From::Index(index.clone())
+        } else if let Some(url) = node.text_of("url") {
+            From::Address(url.to_owned())
+        } else if let Some(path) = node.text_of("path").filter(|p| p.ends_with(".whl")) {
+            From::Address(path.to_owned())
+        } else if let Some(git) = node.text_of("git") {
+            From::Address(format!("git+{git}"))
+        } else {
+            From::Elsewhere
+        };
+        Ok(Source { marker, choice: choice(node), from })
+    }
+
+    /// A demand with its index or address: one for every source that can apply to it, and one for
+    /// the environments that no source names.
+    pub fn place(&self, demand: Demand) -> Vec<Demand> {
+        if demand.link.is_some() {
+            return vec![demand];
+        }
+        let sources: Vec<&Source> = self
+            .sources
+            .get(&demand.name)
+            .into_iter()
+            .flatten()
+            .filter(|s| s.choice.is_none() || s.choice == demand.choice)
+            .collect();
+        let mut out = Vec::new();
+        for source in &sources {
+            let mut placed = demand.clone();
+            placed.marker = demand.marker.and(&source.marker);
+            match &source.from {
+                From::Index(index) => placed.index = Some(index.clone()),
+                From::Address(address) => requirement::attach(&mut placed, address),
+                From::Elsewhere => (),
+            }
+            if !placed.marker.is_never() {
+                out.push(placed);
+            }
+        }
+        let mut rest = demand;
+        rest.marker = rest.marker.and(&Marker::none_of(sources.iter().map(|s| &s.marker)));
+        if !rest.marker.is_never() {
+            rest.index = self.implied(&rest.name).cloned();
+            out.push(rest);
+        }
+        out
+    }
+
+    /// The index of a package that names none: the first that has it.
+    fn implied(&self, name: &str) -> Option<&Index> {
+        let beside =
+            || self.indexes.iter().find(|i| !i.explicit && super::link::is_pytorch(&i.url));
+        of_pytorch(name).then(beside).flatten().or(self.default.as_ref())
+    }
+
+    /// Hands the indexes over; one that serves a build and that no package names speaks for itself.
+    pub fn leave(&self, reader: &mut Reader) {
+        for index in &self.indexes {
+            if reader.project.indexes.contains(index) {
+                continue;
+            }
+            let used = reader.project.demands.iter().any(|d| d.index.as_ref() == Some(index));
+            if let Some(variant) = index.variant.filter(|_| !used && !index.explicit) {
+                reader.project.cuda.push(CudaSaid {
+                    given: index.url.clone(),
+                    variant: Some(variant),
+                    by: By::Index,
+                    package: String::new(),
+                    marker: Marker::default(),
+                    choice: None,
+                    place: index.place.clone(),
+                });
+            }
+            reader.project.indexes.push(index.clone());
+        }
+    }
+
+    /// Folders of the workspace's members, sorted.
+    pub fn members(&self, root: &Path) -> Vec<PathBuf> {
+        let expand = |patterns: &[String]| -> Vec<PathBuf> {
+            let base = glob::Pattern::escape(&root.to_string_lossy());
+            let mut list: Vec<PathBuf> = patterns
+                .iter()
+                .filter(|pattern| !pattern.starts_with('/') && !pattern.contains(".."))
+                .filter_map(|pattern| glob::glob(&format!("{base}/{pattern}")).ok())
+                .flat_map(|paths| paths.filter_map(Result::ok).take(MAX_MEMBERS))
+                .collect();
+            list.sort();
+            list.dedup();
+            list
+        };
+        let out = expand(&self.excluded);
+        expand(&self.members).into_iter().filter(|p| p.is_dir() && !out.contains(p)).collect()
+    }
+}
+
+/// `{ extra = "cpu" }`, `{ group = "dev" }`.
+fn choice(node: &Node) -> Option<Choice> {
+    node.text_of("extra")
+        .map(|name| Choice::Extra(normalise_name(name)))
+        .or_else(|| node.text_of("group").map(|name| Choice::Group(normalise_name(name))))
+}

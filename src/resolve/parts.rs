@@ -1,0 +1,444 @@
+//! A project's own demands over the targets: one problem for every set of its options and every
+//! platform, because markers and indexes may differ there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Outcome;
+use super::problem::{Pool, Problem};
+use super::stack::{Resolution, Stack};
+use crate::domain::{Code, Finding, Package, Platform, PythonVersion, Severity, WheelVariant};
+use crate::matrix::Matrix;
+use crate::requirements::project::{Answer, By, Demand, Kind, Project, Setting, Wish};
+use crate::requirements::{CudaWish, PythonWish, TorchWish};
+
+/// Minor versions of Python 3 that a marker may tell apart.
+const PYTHONS: std::ops::RangeInclusive<u8> = 6..=20;
+
+/// What flags have decided, so that the files no longer matter.
+#[derive(Debug, Clone, Default)]
+pub struct Fixed {
+    /// `--torch`
+    pub torch: bool,
+    /// `--cuda`
+    pub cuda: bool,
+    /// `--python`
+    pub python: bool,
+    /// Names given by `--with`.
+    pub with: BTreeSet<String>,
+}
+
+/// One set of options on one platform.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Name of the options; empty where the project has no choice to make.
+    pub name: String,
+    /// What to solve. Several where a marker tells Pythons apart: the newest Python first.
+    pub problems: Vec<Problem>,
+    /// What the files say that is worth knowing beside the answer.
+    pub findings: Vec<Finding>,
+}
+
+/// The parts of a project, and the names of those without anything for a GPU, which are left out.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// To be solved.
+    pub parts: Vec<Part>,
+    /// Left out: they ask for builds without CUDA.
+    pub left_out: Vec<String>,
+}
+
+/// Lays the demands of a project under a problem.
+///
+/// # Errors
+/// Lines that contradict each other about a package this program answers for.
+pub fn parts(
+    problem: &Problem,
+    project: &Project,
+    answers: &[Answer],
+    fixed: &Fixed,
+    matrix: &Matrix,
+) -> Result<Parts, Vec<Finding>> {
+    let mut platforms: BTreeMap<Platform, Vec<Pool>> = BTreeMap::new();
+    for pool in &problem.targets {
+        platforms.entry(pool.platform()).or_default().push(pool.clone());
+    }
+    let mut all = Parts::default();
+    let mut clashes = Vec::new();
+    for answer in answers {
+        let mut here = Vec::new();
+        let mut cpu = true;
+        for (platform, targets) in &platforms {
+            let layer = Layer { problem, project, answer, fixed, matrix, platform: *platform };
+            let built = layer.problems(targets);
+            clashes.extend(built.pythons);
+            clashes.extend(built.clashes);
+            cpu &= built.cpu;
+            here.push(Part {
+                name: answer.name(),
+                problems: built.problems,
+                findings: layer.findings(),
+            });
+        }
+        if cpu && answers.len() > 1 {
+            all.left_out.push(answer.name());
+        } else {
+            // One problem where the platforms do not matter: one release for all targets.
+            match &here[..] {
+                [first, rest @ ..] if rest.iter().all(|part| first.asks_the_same(part)) => {
+                    let mut joined = first.clone();
+                    for one in &mut joined.problems {
+                        one.targets.clone_from(&problem.targets);
+                    }
+                    all.parts.push(joined);
+                }
+                _ => all.parts.extend(here),
+            }
+        }
+    }
+    if !clashes.is_empty() {
+        let mut seen = BTreeSet::new();
+        clashes.retain(|finding: &Finding| seen.insert(finding.message.clone()));
+        return Err(clashes);
+    }
+    if all.parts.iter().map(|part| &part.name).collect::<BTreeSet<_>>().len() < 2 {
+        for part in &mut all.parts {
+            part.name.clear();
+        }
+    }
+    Ok(all)
+}
+
+/// Solves every part; the first that has no answer is explained.
+pub fn resolve_parts(parts: &[Part], project: &Project, matrix: &Matrix) -> Outcome {
+    let mut stacks = Vec::new();
+    for part in parts {
+        let mut failed = None;
+        let solved =
+            part.problems.iter().find_map(|problem| match super::resolve(problem, matrix) {
+                Outcome::Solved(resolution) => Some(resolution),
+                other => {
+                    failed.get_or_insert(other);
+                    None
+                }
+            });
+        let Some(resolution) = solved else {
+            return match failed {
+                Some(Outcome::Unsatisfiable(e)) => Outcome::Unsatisfiable(renamed(e, part)),
+                Some(Outcome::Unknown(e)) => Outcome::Unknown(renamed(e, part)),
+                _ => Outcome::Solved(Resolution { stacks }),
+            };
+        };
+        for mut stack in resolution.stacks {
+            stack.findings.extend(part.findings.iter().cloned());
+            stack.findings.extend(pinned(&stack, project));
+            if !part.name.is_empty() {
+                stack.target = named(&stack.target, &part.name);
+            }
+            stacks.push(stack);
+        }
+    }
+    Outcome::Solved(Resolution { stacks })
+}
+
+/// `train` with the extra `cu128` is `train-cu128`: a name is also a build stage and a file.
+fn named(target: &str, part: &str) -> String {
+    let fits = |c: char| {
+        let c = c.to_ascii_lowercase();
+        if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }
+    };
+    let part: String = part.chars().map(fits).collect();
+    format!("{target}-{part}").chars().take(63).collect()
+}
+
+fn renamed(mut explanation: super::Explanation, part: &Part) -> super::Explanation {
+    if !part.name.is_empty() {
+        for target in &mut explanation.targets {
+            *target = named(target, &part.name);
+        }
+    }
+    explanation
+}
+
+/// What a lock of another tool pins, where the answer is something else.
+fn pinned(stack: &Stack, project: &Project) -> Option<Finding> {
+    let mut pins = project.pins.iter().filter(|pin| pin.name == "torch").peekable();
+    let first = *pins.peek()?;
+    let release = stack.torch.to_string();
+    if pins.any(|pin| pin.version.clone().without_local().to_string() == release) {
+        return None;
+    }
+    Some(
+        Finding::new(
+            Code::LockStale,
+            Severity::Note,
+            format!("{} pins torch {}, and the answer is {release}", first.place, first.version),
+        )
+        .at(&first.place)
+        .help(format!("ask for --torch {} to stay there", first.version)),
+    )
+}
+
+impl Part {
+    fn asks_the_same(&self, other: &Self) -> bool {
+        let head = |problem: &Problem| {
+            (
+                problem.torch.clone(),
+                problem.python.clone(),
+                problem.cuda.clone(),
+                problem.with.clone(),
+            )
+        };
+        self.problems.len() == other.problems.len()
+            && self.problems.iter().zip(&other.problems).all(|(a, b)| head(a) == head(b))
+    }
+}
+
+/// A project's demands on one platform.
+struct Layer<'a> {
+    problem: &'a Problem,
+    project: &'a Project,
+    answer: &'a Answer,
+    fixed: &'a Fixed,
+    matrix: &'a Matrix,
+    platform: Platform,
+}
+
+#[derive(Default)]
+struct Built {
+    problems: Vec<Problem>,
+    /// Lines that no version answers, whatever the Python.
+    clashes: Vec<Finding>,
+    /// Lines about Python itself.
+    pythons: Vec<Finding>,
+    /// Everything asks for builds without CUDA.
+    cpu: bool,
+}
+
+impl Layer<'_> {
+    fn problems(&self, targets: &[Pool]) -> Built {
+        let mut built = Built { cpu: true, ..Built::default() };
+        let python =
+            if self.fixed.python { self.problem.python.clone() } else { self.python(&mut built) };
+        let admits = |minor: &u8| {
+            python.as_ref().is_none_or(|wish| match wish {
+                PythonWish::Exact(version) => version.minor == *minor,
+                range @ PythonWish::Range(..) => range.admits(PythonVersion::new(*minor)),
+            })
+        };
+        // Runs of neighbouring versions in which the same lines apply, the newest first.
+        let mut runs: Vec<(u8, u8, Wish<'_>)> = Vec::new();
+        for minor in PYTHONS.rev().filter(admits) {
+            let version = match &python {
+                Some(PythonWish::Exact(version)) => *version,
+                _ => PythonVersion::new(minor),
+            };
+            let wish = self.project.wish(self.answer, &Setting::new(self.platform, version));
+            match runs.last_mut() {
+                Some((low, _, last)) if *low == minor + 1 && self.same(last, &wish) => *low = minor,
+                _ => runs.push((minor, minor, wish)),
+            }
+        }
+        let one = runs.len() < 2;
+        for (low, high, wish) in &runs {
+            let clashes = self.clashes(wish);
+            if !clashes.is_empty() {
+                built.clashes.extend(clashes);
+                continue;
+            }
+            built.cpu &= wish.variant.is_some_and(|(variant, ..)| variant.cuda().is_none());
+            let python = if one { python.clone() } else { narrowed(python.as_ref(), *low, *high) };
+            built.problems.push(self.problem_of(wish, python, targets));
+        }
+        // A clash that only other Pythons meet stops nothing.
+        if !built.problems.is_empty() {
+            built.clashes.clear();
+        }
+        built
+    }
+
+    fn python(&self, built: &mut Built) -> Option<PythonWish> {
+        let said = self.project.python_of(self.answer);
+        built.pythons.extend(self.project.python_clashes(self.answer));
+        let exact = said.iter().find_map(|said| {
+            let text = said.versions.to_string();
+            text.strip_prefix("==").filter(|t| !t.contains(',')).and_then(|t| t.parse().ok())
+        });
+        if let Some(exact) = exact {
+            return Some(PythonWish::Exact(exact));
+        }
+        let mut specifiers = Vec::new();
+        for spec in said.iter().flat_map(|said| said.versions.iter()) {
+            if !specifiers.contains(spec) {
+                specifiers.push(spec.clone());
+            }
+        }
+        let text = specifiers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        (!specifiers.is_empty()).then(|| PythonWish::Range(text, specifiers.into_iter().collect()))
+    }
+
+    /// Whether a demand is about something this program answers for.
+    fn matters(&self, name: &str) -> bool {
+        name == "torch"
+            || !self.matrix.companions(name).is_empty()
+            || self.matrix.companion_rules.iter().any(|rule| rule.package == name)
+    }
+
+    fn same(&self, a: &Wish<'_>, b: &Wish<'_>) -> bool {
+        let key = |wish: &Wish<'_>| {
+            let demands: Vec<_> = wish
+                .demands
+                .iter()
+                .filter(|d| self.matters(&d.name))
+                .map(|d| (d.name.clone(), d.place.clone(), d.spec(), d.index.clone()))
+                .collect();
+            (demands, wish.variant.map(|(variant, by, _)| (variant, by)))
+        };
+        key(a) == key(b)
+    }
+
+    fn clashes(&self, wish: &Wish<'_>) -> Vec<Finding> {
+        let mine = |demand: &&&Demand| {
+            let name = demand.name.as_str();
+            self.matters(name)
+                && !self.fixed.with.contains(name)
+                && !(name == "torch" && self.fixed.torch)
+        };
+        let demands: Vec<&Demand> = wish.demands.iter().filter(mine).copied().collect();
+        let mut clashes = Vec::new();
+        for (at, a) in demands.iter().enumerate() {
+            for b in &demands[at..] {
+                if (std::ptr::eq(*a, *b) && a.ranges().is_empty())
+                    || (a != b && self.project.versions_differ(a, b))
+                {
+                    clashes.push(self.project.versions_clash(a, b));
+                }
+            }
+        }
+        clashes
+    }
+
+    /// What contradicts itself about the build, and what counted.
+    fn findings(&self) -> Vec<Finding> {
+        if self.fixed.cuda {
+            return Vec::new();
+        }
+        let mut findings = self.project.builds(Some(self.answer));
+        for finding in &mut findings {
+            finding.severity = finding.severity.max(Severity::Warning);
+        }
+        findings
+    }
+
+    fn problem_of(&self, wish: &Wish<'_>, python: Option<PythonWish>, targets: &[Pool]) -> Problem {
+        let mut problem = Problem { python, targets: targets.to_vec(), ..self.problem.clone() };
+        let variant = wish.variant.filter(|_| !self.fixed.cuda);
+        let lines = |name: &str| -> String {
+            let mut places: Vec<String> = wish
+                .demands
+                .iter()
+                .filter(|d| {
+                    d.name == name && (d.kind != Kind::Constraint || !d.versions.is_empty())
+                })
+                .map(|d| d.place.to_string())
+                .collect();
+            places.dedup();
+            places.join(", ")
+        };
+        if !self.fixed.torch {
+            let asked = wish.demands.iter().any(|d| d.name == "torch");
+            let by_config = variant.is_some_and(|(_, by, _)| by == By::Config);
+            let build = variant.filter(|_| !by_config).map(|(variant, ..)| variant);
+            problem.torch = (asked || build.is_some()).then(|| {
+                let versions = wish.versions("torch");
+                let spec = versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+                let spec = if spec.is_empty() { "of any version".to_owned() } else { spec };
+                let label = build.map_or(String::new(), |build| format!(", build {build}"));
+                let mut places = lines("torch");
+                if let Some((_, _, place)) = variant.filter(|_| build.is_some()) {
+                    let place = place.to_string();
+                    if !places.contains(&place) {
+                        places =
+                            if places.is_empty() { place } else { format!("{places}, {place}") };
+                    }
+                }
+                problem.origins.insert("torch".into(), places.clone());
+                TorchWish { given: format!("{spec}{label} ({places})"), versions, variant: build }
+            });
+            if !self.fixed.cuda {
+                match variant {
+                    Some((variant, By::Config, place)) => {
+                        problem.cuda = self.cuda(variant, &place.to_string());
+                        if problem.cuda.is_none() {
+                            let wish = problem.torch.get_or_insert_with(|| TorchWish {
+                                given: format!("build {variant} ({place})"),
+                                versions: pep440_rs::VersionSpecifiers::default(),
+                                variant: None,
+                            });
+                            wish.variant = Some(variant);
+                        }
+                    }
+                    // An index or a label counts before the configuration.
+                    Some(_) => problem.cuda = None,
+                    None => (),
+                }
+            }
+        }
+        let names: BTreeSet<&str> = wish
+            .demands
+            .iter()
+            .map(|d| d.name.as_str())
+            .filter(|name| {
+                *name != "torch" && self.matters(name) && !self.fixed.with.contains(*name)
+            })
+            .collect();
+        for name in names {
+            let package = package(name, wish, &lines(name));
+            problem.with.retain(|p| p.name != name);
+            problem.with.push(package);
+        }
+        problem
+    }
+
+    fn cuda(&self, variant: WheelVariant, place: &str) -> Option<CudaWish> {
+        if let Some(own) = &self.problem.cuda {
+            return Some(own.clone());
+        }
+        let mut wish: CudaWish = variant.cuda()?.to_string().parse().ok()?;
+        wish.given = format!("{variant} ({place})");
+        Some(wish)
+    }
+}
+
+/// A package with the versions that all its lines admit.
+fn package(name: &str, wish: &Wish<'_>, lines: &str) -> Package {
+    let demands: Vec<&&Demand> = wish.demands.iter().filter(|d| d.name == name).collect();
+    let exact = match &demands[..] {
+        [one] => {
+            let text = one.link.as_ref().map_or(one.given.as_str(), |link| link.address.as_str());
+            text.parse::<Package>().ok()
+        }
+        _ => None,
+    };
+    let mut package = exact.filter(|package| package.name == name).unwrap_or_else(|| Package {
+        given: String::new(),
+        name: name.to_owned(),
+        versions: wish.versions(name),
+        local: demands.iter().find_map(|d| d.label()).map(|label| label.to_string()),
+        python: None,
+        platform: None,
+    });
+    let spec = package.versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    package.given = format!("{name}{spec} ({lines})");
+    package
+}
+
+/// A range of Python, cut to a run of minor versions.
+fn narrowed(python: Option<&PythonWish>, low: u8, high: u8) -> Option<PythonWish> {
+    let text = match python {
+        Some(exact @ PythonWish::Exact(_)) => return Some(exact.clone()),
+        Some(PythonWish::Range(text, _)) => format!("{text},>=3.{low},<3.{}", high + 1),
+        None => format!(">=3.{low},<3.{}", high + 1),
+    };
+    let versions = text.parse().ok()?;
+    Some(PythonWish::Range(text, versions))
+}
