@@ -59,6 +59,9 @@ pub enum Error {
     /// A file.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+    /// This machine cannot be asked.
+    #[error("--gpu host: {0}")]
+    Host(#[from] crate::host::Error),
     /// A flag or argument.
     #[error("{message}")]
     Usage {
@@ -94,6 +97,9 @@ impl Error {
             Self::Lock(err) => err.help(),
             Self::Render(err) => err.help(),
             Self::Usage { help, .. } | Self::Unplaced { help, .. } => help.clone(),
+            Self::Host(_) => {
+                Some("name the card with --gpu, as nvidia-smi prints it, and the --driver".into())
+            }
             Self::Matrix(_) | Self::Io(_) => None,
         }
     }
@@ -119,6 +125,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Unplaced { unknown: true, .. } => Exit::Unknown,
+            Self::Host(_) => Exit::CannotJudge,
             _ => Exit::Usage,
         }
     }

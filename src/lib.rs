@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod domain;
 pub mod error;
+pub mod host;
 pub mod lock;
 pub mod matrix;
 pub mod render;

@@ -92,11 +92,20 @@ fn may(room: &str) -> &'static [&'static str] {
         "resolve" => &["domain", "requirements", "matrix"],
         "lock" => &["domain", "matrix", "resolve"],
         "render" => &["domain", "lock"],
+        "host" => &["domain"],
         "report" => &["domain", "requirements", "matrix", "resolve", "lock", "render", "error"],
-        "error" => &["domain", "requirements", "matrix", "resolve", "lock", "render"],
-        "cli" => {
-            &["domain", "requirements", "matrix", "resolve", "lock", "render", "report", "error"]
-        }
+        "error" => &["domain", "host", "requirements", "matrix", "resolve", "lock", "render"],
+        "cli" => &[
+            "domain",
+            "host",
+            "requirements",
+            "matrix",
+            "resolve",
+            "lock",
+            "render",
+            "report",
+            "error",
+        ],
         "main" => &["cli", "error"],
         // The ground floor, the reader of YAML, and the map.
         "domain" | "tree" | "yaml" | "lib" => &[],

@@ -71,6 +71,8 @@ pub enum Color {
 pub enum Command {
     /// Pick the stack for every target.
     Resolve(Resolve),
+    /// Write a first gpuseal.yaml from what the project's own files say.
+    Init(Init),
     /// Show what the project's own files ask for, and from which line.
     Inputs(Inputs),
     /// Judge one given combination: what if?
@@ -99,7 +101,8 @@ pub struct Wanted {
     /// Python: `3.12` or a range.
     #[arg(long, env = "GPUSEAL_PYTHON", value_name = "V")]
     pub python: Option<String>,
-    /// A card: alias, nvidia-smi name, `sm_90`, `9.0` or cloud instance type. Repeatable.
+    /// A card: alias, nvidia-smi name, `sm_90`, `9.0`, cloud instance type, or `host` for the cards and
+    /// the driver of this machine. Repeatable.
     #[arg(long = "gpu", env = "GPUSEAL_GPU", value_delimiter = ',', value_name = "G")]
     pub gpus: Vec<String>,
     /// Driver: the oldest of the pool, a branch, a range, `cuda:12.8`.
@@ -153,6 +156,26 @@ pub struct Resolve {
     /// Also fail when gpuseal.lock no longer matches.
     #[arg(long)]
     pub check: bool,
+}
+
+/// `gpuseal init`
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Folder of the project.
+    #[arg(long, env = "GPUSEAL_PROJECT", default_value = ".", value_name = "DIR")]
+    pub project: PathBuf,
+    /// A card, or `host`: the cards and the driver of this machine. Repeatable.
+    #[arg(long = "gpu", env = "GPUSEAL_GPU", value_delimiter = ',', value_name = "G")]
+    pub gpus: Vec<String>,
+    /// Driver: the oldest of the pool, a branch, a range, `cuda:12.8`.
+    #[arg(long, env = "GPUSEAL_DRIVER", value_name = "D")]
+    pub driver: Option<String>,
+    /// Platform, `linux/amd64`.
+    #[arg(long, env = "GPUSEAL_PLATFORM", value_name = "P")]
+    pub platform: Option<String>,
+    /// Distribution, or `glibc:2.28`.
+    #[arg(long, env = "GPUSEAL_OS", value_name = "NAME")]
+    pub os: Option<String>,
 }
 
 /// `gpuseal inputs`

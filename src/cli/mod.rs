@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod init;
 mod inputs;
 mod lock;
 mod matrix;
@@ -50,6 +51,7 @@ fn run(cli: &Cli, output: &Output) -> Result<Exit, Error> {
     let load = || Matrix::load(cli.global.matrix.as_deref(), &cli.global.overlay);
     match &cli.command {
         args::Command::Resolve(args) => resolve::run(args, &load()?, output),
+        args::Command::Init(args) => init::run(args, &load()?, output),
         args::Command::Inputs(args) => inputs::run(args, &load()?, output),
         args::Command::Check(args) => check::run(args, &load()?, output),
         args::Command::Lock(args) => lock::run(args, &load()?, output),

@@ -1,12 +1,13 @@
 //! Requirements of a command: the file, then the flags over it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::args::{Format, Wanted};
 use super::output::Output;
 use crate::domain::{DriverSpec, Finding, KernelModule, ParseError, Platform, normalise_name};
 use crate::error::Error;
+use crate::host::{self, Host};
 use crate::matrix::Matrix;
 use crate::report::json_v1;
 use crate::requirements::project::{self, Answer, Choice, Project};
@@ -79,6 +80,7 @@ pub fn requirements(args: &Wanted, output: &Output) -> Result<Requirements, Erro
             os: None,
             kernel_module: None,
             line: None,
+            todo: Vec::new(),
         });
     }
     select(&mut wanted, args)?;
@@ -250,21 +252,52 @@ fn lay_over(wanted: &mut Requirements, args: &Wanted) -> Result<(), Error> {
         args.driver.as_deref().map(|d| flag("--driver", d)).transpose()?;
     let platform: Option<Platform> =
         args.platform.as_deref().map(|p| flag("--platform", p)).transpose()?;
-    if args.gpus.iter().any(|g| g == "host") {
-        return Err(Error::Usage {
-            message: "--gpu host: this gpuseal does not look at the machine it runs on".into(),
-            help: Some("name the card, as nvidia-smi prints it".into()),
-        });
-    }
+    let host = host(&args.gpus)?;
+    let driver = driver.or(host.as_ref().map(|host| DriverSpec::Oldest(host.driver)));
     for target in &mut wanted.targets {
-        if !args.gpus.is_empty() {
+        if let Some(host) = &host {
+            target.gpus.clone_from(&host.gpus);
+            target.kernel_module = Some(host.module);
+        } else if !args.gpus.is_empty() {
             target.gpus.clone_from(&args.gpus);
         }
         target.driver = driver.or(target.driver);
+        target.todo.retain(|key| match *key {
+            "gpus" => args.gpus.is_empty(),
+            _ => driver.is_none(),
+        });
         target.platform = platform.or(target.platform);
         target.os = args.os.clone().or(target.os.take());
+        if let Some(key) = target.todo.first() {
+            let file =
+                wanted.file.as_ref().map_or(String::new(), |f| format!("`{}`: ", f.display()));
+            return Err(Error::Usage {
+                message: format!(
+                    "{file}`{key}` of target `{}` is still to be filled in",
+                    target.name
+                ),
+                help: Some(format!(
+                    "write it where the file says TODO, or give --{}",
+                    if *key == "gpus" { "gpu" } else { key }
+                )),
+            });
+        }
     }
     Ok(())
+}
+
+/// The machine this program runs on, when `--gpu host` asks for it; with nothing beside it.
+///
+/// # Errors
+/// No driver answers, or cards are named beside `host`.
+pub fn host(gpus: &[String]) -> Result<Option<Host>, Error> {
+    if !gpus.iter().any(|gpu| gpu == "host") {
+        return Ok(None);
+    }
+    if gpus.len() > 1 {
+        return Err(Error::usage("--gpu host: give it alone, or name all cards"));
+    }
+    Ok(Some(host::look(Path::new("/"))?))
 }
 
 /// Places requirements in the matrix.

@@ -204,7 +204,7 @@ fn chain(stack: &Stack, matrix: &Matrix, text: &mut String) {
     let _ = writeln!(text, "  CUDA    {}{with}", stack.cuda);
     for pin in stack.packages.iter().filter(|p| p.requested && p.name != "torch") {
         let local = pin.local.as_deref().map_or(String::new(), |l| format!("+{l}"));
-        let version = pin.version.as_deref().unwrap_or("any version");
+        let version = pin.version.as_deref().or(pin.specifier.as_deref()).unwrap_or("any version");
         let how = if pin.source_build { ", compiled on installation" } else { "" };
         let _ = writeln!(text, "  with    {} {version}{local}{how}", pin.name);
     }

@@ -1,10 +1,12 @@
 //! One result, several voices: human text, JSON, GitHub annotations.
 
+mod draft;
 pub mod github;
 pub mod human;
 mod inputs;
 pub mod json_v1;
 
+pub use draft::Machines;
 pub use inputs::Inputs;
 
 use std::fmt::Write as _;

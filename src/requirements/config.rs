@@ -19,6 +19,9 @@ const TARGET_KEYS: &[&str] = &["gpus", "driver", "platform", "os", "kernel_modul
 /// Largest configuration that is read, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
 
+/// What `init` writes where only the user knows the answer.
+const PLACEHOLDER: &str = "TODO";
+
 /// More of these than anybody has: a file with more is a mistake, or an attack.
 const MAX_TARGETS: usize = 1000;
 const MAX_GPUS: usize = 200;
@@ -365,8 +368,17 @@ impl Reader<'_> {
             ));
         }
         let of = |key: &str| format!("target `{name}`: {key}");
+        let mut todo = Vec::new();
+        if gpus.iter().any(|gpu| gpu == PLACEHOLDER) {
+            todo.push("gpus");
+        }
+        let driver = raw.driver.as_deref().filter(|driver| *driver != PLACEHOLDER);
+        if driver != raw.driver.as_deref() {
+            todo.push("driver");
+        }
         Ok(Target {
-            driver: self.opt(&of("driver"), raw.driver.as_deref())?,
+            todo,
+            driver: self.opt(&of("driver"), driver)?,
             platform: self.opt(&of("platform"), raw.platform.as_deref())?,
             kernel_module: self.opt(&of("kernel_module"), raw.kernel_module.as_deref())?,
             os: raw.os,

@@ -62,6 +62,8 @@ pub struct Target {
     pub kernel_module: Option<KernelModule>,
     /// Line of the file that names it, from 1.
     pub line: Option<usize>,
+    /// Keys that hold the placeholder of `init`: asked for before anything is resolved.
+    pub todo: Vec<&'static str>,
 }
 
 /// A wanted torch.
