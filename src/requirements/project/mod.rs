@@ -4,6 +4,7 @@
 //! project is opened, and no credential leaves [`source`]: it is masked before a reader sees the text.
 
 mod answers;
+mod bindings;
 mod cog;
 mod conda;
 mod config;
@@ -14,6 +15,7 @@ mod envs;
 mod fields;
 mod judge;
 mod link;
+mod literal;
 mod local;
 mod locks;
 mod marker;
@@ -22,6 +24,7 @@ mod pipfile;
 mod pixi;
 mod poetry;
 mod pyproject;
+mod python;
 mod reader;
 mod requirement;
 mod setup_cfg;
