@@ -241,7 +241,11 @@ pub fn label(version: &Version) -> Option<WheelVariant> {
 
 /// Specifiers as ranges of public versions: `==2.6.0+cu124` is `==2.6.0` there.
 pub fn ranges(versions: &VersionSpecifiers) -> Ranges<Version> {
-    versions.iter().fold(Ranges::full(), |all, spec| all.intersection(&Ranges::from(public(spec))))
+    // `==N.*` becomes `<N+1`: a number at the end of all numbers has no next one.
+    let countable =
+        |spec: &&VersionSpecifier| spec.version().release().iter().all(|n| *n < u64::MAX);
+    let specs = versions.iter().filter(countable);
+    specs.fold(Ranges::full(), |all, spec| all.intersection(&Ranges::from(public(spec))))
 }
 
 /// Specifiers without their labels.

@@ -347,13 +347,13 @@ fn one(part: &str) -> Option<String> {
         let mut upper = version.release().to_vec();
         // The first part that is not zero may not change; of `^0.0` the last.
         let at = upper.iter().position(|n| *n != 0).unwrap_or(upper.len() - 1);
-        return Some(format!(">={version},<{}", bump(&mut upper, at)));
+        return Some(format!(">={version},<{}", bump(&mut upper, at)?));
     }
     if let Some(rest) = part.strip_prefix('~').filter(|rest| !rest.starts_with('=')) {
         let version: Version = rest.trim().parse().ok()?;
         let mut upper = version.release().to_vec();
         let at = 1.min(upper.len() - 1);
-        return Some(format!(">={version},<{}", bump(&mut upper, at)));
+        return Some(format!(">={version},<{}", bump(&mut upper, at)?));
     }
     if part.starts_with(['<', '>', '=', '!', '~']) {
         let single = part.starts_with('=') && !part.starts_with("==");
@@ -362,10 +362,10 @@ fn one(part: &str) -> Option<String> {
     Some(format!("=={part}"))
 }
 
-fn bump(release: &mut [u64], at: usize) -> String {
-    release[at] += 1;
+fn bump(release: &mut [u64], at: usize) -> Option<String> {
+    release[at] = release[at].checked_add(1)?;
     release[at + 1..].fill(0);
-    release.iter().map(ToString::to_string).collect::<Vec<_>>().join(".")
+    Some(release.iter().map(ToString::to_string).collect::<Vec<_>>().join("."))
 }
 
 #[cfg(test)]
