@@ -62,6 +62,9 @@ pub enum Error {
     /// This machine cannot be asked.
     #[error("--gpu host: {0}")]
     Host(#[from] crate::host::Error),
+    /// Lines of the project that cannot all hold.
+    #[error("the project's files contradict each other: {}", first(.0))]
+    Contradiction(Vec<crate::domain::Finding>),
     /// A flag or argument.
     #[error("{message}")]
     Usage {
@@ -84,6 +87,10 @@ pub enum Error {
     },
 }
 
+fn first(findings: &[crate::domain::Finding]) -> &str {
+    findings.first().map_or("", |finding| &finding.message)
+}
+
 impl Error {
     /// A usage error without further help.
     pub fn usage(message: impl Into<String>) -> Self {
@@ -100,6 +107,7 @@ impl Error {
             Self::Host(_) => {
                 Some("name the card with --gpu, as nvidia-smi prints it, and the --driver".into())
             }
+            Self::Contradiction(_) => Some("`gpuseal inputs` shows every line".into()),
             Self::Matrix(_) | Self::Io(_) => None,
         }
     }
@@ -126,6 +134,7 @@ impl Error {
         match self {
             Self::Unplaced { unknown: true, .. } => Exit::Unknown,
             Self::Host(_) => Exit::CannotJudge,
+            Self::Contradiction(_) => Exit::No,
             _ => Exit::Usage,
         }
     }

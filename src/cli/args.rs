@@ -240,9 +240,18 @@ pub struct Check {
     /// Take cards, driver, platform, os and kernel module of this target of gpuseal.yaml.
     #[arg(long, value_name = "NAME")]
     pub target: Option<String>,
-    /// Folder of the project, for --target.
-    #[arg(long, default_value = ".", value_name = "DIR")]
-    pub project: PathBuf,
+    /// Folder of the project: torch, Python and companions are judged as its own files pin them.
+    #[arg(long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+    /// Read the project's demands from this file alone. Repeatable.
+    #[arg(short = 'r', long = "requirement", value_name = "FILE")]
+    pub requirements: Vec<PathBuf>,
+    /// An extra of the project that is installed. Repeatable.
+    #[arg(long = "extra", value_name = "NAME")]
+    pub extras: Vec<String>,
+    /// A dependency group of the project that is installed. Repeatable.
+    #[arg(long = "group", value_name = "NAME")]
+    pub groups: Vec<String>,
 }
 
 /// `gpuseal lock`

@@ -1,9 +1,10 @@
 //! `gpuseal check`
 
 use super::args::{Check, Format, Wanted};
+use super::asked;
 use super::output::Output;
 use super::wanted::{self, flag};
-use crate::domain::{Code, DriverSpec, PythonVersion, shown};
+use crate::domain::{Code, DriverSpec, Finding, PythonVersion, shown};
 use crate::error::{Error, Exit};
 use crate::matrix::Matrix;
 use crate::report::{github, human, json_v1};
@@ -16,7 +17,8 @@ use crate::resolve::{Unplaced, judge, place_gpu};
 /// # Errors
 /// Flags that are no values of their kind; names that the matrix does not know.
 pub fn run(args: &Check, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
-    let mut case = match case(args, matrix, output) {
+    let mut said = Vec::new();
+    let mut case = match case(args, matrix, output, &mut said) {
         Ok(case) => case,
         Err(Stop::Error(err)) => return Err(err),
         Err(Stop::Unplaced(unplaced)) => {
@@ -31,7 +33,8 @@ pub fn run(args: &Check, matrix: &Matrix, output: &Output) -> Result<Exit, Error
         }
     };
     case.allow_forward_compat = allow(args)?.forward_compat;
-    let judgement = judge(&case, matrix);
+    let mut judgement = judge(&case, matrix);
+    judgement.findings.append(&mut said);
     let given = case.driver.as_ref().map(|d| d.spec.to_string());
     let text = match output.format {
         Format::Human => human::check(&judgement, matrix),
@@ -65,10 +68,19 @@ fn allow(args: &Check) -> Result<Allow, Error> {
     Ok(allow)
 }
 
-fn case(args: &Check, matrix: &Matrix, output: &Output) -> Result<Case, Stop> {
+/// The combination that is to be judged; what the project's files disagree about goes to `said`.
+fn case(
+    args: &Check,
+    matrix: &Matrix,
+    output: &Output,
+    said: &mut Vec<Finding>,
+) -> Result<Case, Stop> {
     let mut case = Case::default();
     if let Some(name) = &args.target {
         from_target(args, name, matrix, output, &mut case)?;
+    }
+    if args.project.is_some() || !args.requirements.is_empty() {
+        said.extend(from_project(args, matrix, &mut case)?);
     }
     if let Some(torch) = &args.torch {
         case.torch = Some(flag("--torch", torch)?);
@@ -99,7 +111,9 @@ fn case(args: &Check, matrix: &Matrix, output: &Output) -> Result<Case, Stop> {
         case.index = Some(flag::<Index>("--index", index)?);
     }
     for package in &args.with {
-        case.with.push(flag("--with", package)?);
+        let package: crate::domain::Package = flag("--with", package)?;
+        case.with.retain(|p| p.name != package.name);
+        case.with.push(package);
     }
     if let Some(nvcc) = &args.nvcc {
         case.nvcc = Some(flag("--nvcc", nvcc_version(nvcc))?);
@@ -154,6 +168,30 @@ fn nvcc_version(text: &str) -> &str {
     }
 }
 
+/// The flags that `check` shares with `resolve`, as that reads them.
+fn selection(args: &Check) -> Wanted {
+    Wanted {
+        project: args.project.clone().unwrap_or_else(|| ".".into()),
+        requirements: args.requirements.clone(),
+        extras: args.extras.clone(),
+        groups: args.groups.clone(),
+        torch: args.torch.clone(),
+        python: args.python.clone(),
+        with: args.with.clone(),
+        ..Wanted::default()
+    }
+}
+
+/// What the project's own files pin; flags come over it.
+fn from_project(args: &Check, matrix: &Matrix, case: &mut Case) -> Result<Vec<Finding>, Error> {
+    let pinned = asked::pins(&selection(args), case, matrix)?;
+    case.torch = pinned.torch;
+    case.python = pinned.python.or(case.python);
+    case.index = pinned.index.map(|url| flag::<Index>("--index", &url)).transpose()?;
+    case.with = pinned.with;
+    Ok(pinned.findings)
+}
+
 /// Machines of a target of gpuseal.yaml; flags come over them.
 fn from_target(
     args: &Check,
@@ -162,11 +200,7 @@ fn from_target(
     output: &Output,
     case: &mut Case,
 ) -> Result<(), Error> {
-    let selection = Wanted {
-        project: args.project.clone(),
-        targets: vec![name.to_owned()],
-        ..Wanted::default()
-    };
+    let selection = Wanted { targets: vec![name.to_owned()], ..selection(args) };
     let wanted = wanted::requirements(&selection, output)?;
     let problem = wanted::place(&wanted, matrix, output)?;
     if let Some(pool) = problem.targets.first() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Format, Kind, Lock};
 use super::output::{Output, write_whole};
-use super::{render, resolve as resolving, wanted};
+use super::{asked, render, resolve as resolving};
 use crate::error::{Error, Exit};
 use crate::lock::{self, Lockfile, drift};
 use crate::matrix::Matrix;
@@ -30,7 +30,7 @@ pub fn run(args: &Lock, matrix: &Matrix, output: &Output) -> Result<Exit, Error>
             ),
         });
     }
-    let asked = wanted::asked(&args.wanted, matrix, output)?;
+    let asked = asked::asked(&args.wanted, matrix, output)?;
     let outcome = asked.solve(matrix);
     let Outcome::Solved(resolution) = &outcome else {
         resolving::report(&outcome, &asked.wanted, matrix, output)?;

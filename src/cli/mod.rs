@@ -1,6 +1,7 @@
 //! The command line: reads, calls, writes, reports. An `if` about CUDA belongs one floor down.
 
 mod args;
+mod asked;
 mod check;
 mod init;
 mod inputs;

@@ -1,9 +1,9 @@
 //! `gpuseal resolve`
 
 use super::args::{Format, Resolve};
+use super::asked;
 use super::lock::lock_path;
 use super::output::Output;
-use super::wanted;
 use crate::error::{Error, Exit};
 use crate::lock::{Lockfile, drift};
 use crate::matrix::Matrix;
@@ -16,7 +16,7 @@ use crate::resolve::Outcome;
 /// # Errors
 /// Requirements that cannot be read or placed; a lock that cannot be read, with --check.
 pub fn run(args: &Resolve, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
-    let asked = wanted::asked(&args.wanted, matrix, output)?;
+    let asked = asked::asked(&args.wanted, matrix, output)?;
     let outcome = asked.solve(matrix);
     report(&outcome, &asked.wanted, matrix, output)?;
     let exit = exit(&outcome);

@@ -5,14 +5,13 @@ use std::str::FromStr;
 
 use super::args::{Format, Wanted};
 use super::output::Output;
-use crate::domain::{DriverSpec, Finding, KernelModule, ParseError, Platform, normalise_name};
+use crate::domain::{DriverSpec, KernelModule, ParseError, Platform};
 use crate::error::Error;
 use crate::host::{self, Host};
 use crate::matrix::Matrix;
 use crate::report::json_v1;
-use crate::requirements::project::{self, Answer, Choice, Project};
 use crate::requirements::{self, Bad, Requirements, Target};
-use crate::resolve::{Explanation, Fixed, Outcome, Parts, Problem, Unplaced, parts, resolve_parts};
+use crate::resolve::{Problem, Unplaced};
 
 /// Reads the file and lays the flags over it.
 ///
@@ -94,131 +93,14 @@ pub fn requirements(args: &Wanted, output: &Output) -> Result<Requirements, Erro
 }
 
 /// The configuration that is read.
-fn config(args: &Wanted) -> Result<Option<PathBuf>, Error> {
+///
+/// # Errors
+/// Two of them.
+pub fn config(args: &Wanted) -> Result<Option<PathBuf>, Error> {
     match &args.config {
         Some(file) => Ok(Some(file.clone())),
         None => Ok(requirements::find(&args.project)?),
     }
-}
-
-/// What a command asks for, placed in the matrix, and what the project's own files add.
-pub struct Asked {
-    /// File and flags.
-    pub wanted: Requirements,
-    parts: Result<Parts, Vec<Finding>>,
-    project: Project,
-}
-
-impl Asked {
-    /// The answer for all targets and all sets of the project's options.
-    pub fn solve(&self, matrix: &Matrix) -> Outcome {
-        match &self.parts {
-            Ok(parts) => resolve_parts(&parts.parts, &self.project, matrix),
-            Err(clashes) => Outcome::Unsatisfiable(Explanation {
-                clash: Vec::new(),
-                reasons: clashes.clone(),
-                cures: Vec::new(),
-                unknown: false,
-                targets: Vec::new(),
-            }),
-        }
-    }
-
-    /// Everything that decides the answer, as one text: what the lock takes its digest of.
-    pub fn canonical(&self) -> String {
-        let mut text = String::new();
-        for part in self.parts.iter().flat_map(|parts| &parts.parts) {
-            if !part.name.is_empty() {
-                text.push_str(&format!("options: {}\n", part.name));
-            }
-            for problem in &part.problems {
-                text.push_str(&problem.canonical_demands());
-            }
-        }
-        text + &self.wanted.canonical_targets()
-    }
-}
-
-/// Reads file, flags and the project's own files, and places them in the matrix.
-///
-/// # Errors
-/// What is wrong with any of them.
-pub fn asked(args: &Wanted, matrix: &Matrix, output: &Output) -> Result<Asked, Error> {
-    let wanted = requirements(args, output)?;
-    let problem = place(&wanted, matrix, output)?;
-    let mut project = project_of(args)?;
-    // Flags beat files: what a flag has replaced is no statement of the file any more.
-    if let Some(file) = config(args)? {
-        project.add(&requirements::read(&file)?);
-    }
-    let fixed = Fixed {
-        torch: args.torch.is_some(),
-        cuda: args.cuda.is_some(),
-        python: args.python.is_some(),
-        with: args
-            .with
-            .iter()
-            .map(|package| flag::<crate::domain::Package>("--with", package).map(|p| p.name))
-            .collect::<Result<_, _>>()?,
-    };
-    let answers = answers(&project, args)?;
-    let parts = parts(&problem, &project, &answers, &fixed, matrix);
-    if let Ok(parts) = &parts {
-        for name in &parts.left_out {
-            output.talk(format_args!("left out: `{name}` asks for builds without CUDA"));
-        }
-        if output.verbose {
-            for part in &parts.parts {
-                for problem in part.problems.iter().take(1) {
-                    let name = if part.name.is_empty() {
-                        String::new()
-                    } else {
-                        format!("{}: ", part.name)
-                    };
-                    output.talk(format_args!(
-                        "{name}asked for:\n{}",
-                        problem.canonical_demands().trim_end()
-                    ));
-                    for torch in &problem.torch {
-                        output.talk(format_args!("torch: {}", torch.given));
-                    }
-                    for package in &problem.with {
-                        output.talk(format_args!("with: {}", package.given));
-                    }
-                }
-            }
-        }
-    }
-    Ok(Asked { wanted, parts, project })
-}
-
-fn project_of(args: &Wanted) -> Result<Project, Error> {
-    if args.no_project {
-        return Ok(Project::default());
-    }
-    Ok(if args.requirements.is_empty() {
-        project::folder(&args.project)?
-    } else {
-        project::files(&args.project, &args.requirements)?
-    })
-}
-
-/// The sets of options that are asked for: those of the flags, or all that the project has.
-fn answers(project: &Project, args: &Wanted) -> Result<Vec<Answer>, Error> {
-    if args.extras.is_empty() && args.groups.is_empty() {
-        return project.answers().ok_or_else(|| Error::Usage {
-            message:
-                "the project has more sets of options that exclude each other than can be answered"
-                    .into(),
-            help: Some("name some of them with --extra and --group".into()),
-        });
-    }
-    let extras = args.extras.iter().map(|name| Choice::Extra(normalise_name(name)));
-    let groups = args.groups.iter().map(|name| Choice::Group(normalise_name(name)));
-    project.answer(extras.chain(groups).collect()).map(|answer| vec![answer]).map_err(|why| {
-        let (message, help) = why;
-        Error::Usage { message, help: Some(help) }
-    })
 }
 
 /// Reads the value of a flag.

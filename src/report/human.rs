@@ -243,12 +243,17 @@ pub fn explanation(explanation: &Explanation, matrix: &Matrix) -> String {
         let names: Vec<_> = explanation.targets.iter().map(|t| format!("`{t}`")).collect();
         format!(" for target{} {}", if names.len() == 1 { "" } else { "s" }, names.join(" and "))
     };
+    let contradiction = !explanation.reasons.is_empty()
+        && explanation.reasons.iter().all(|reason| reason.code == Code::InputConflict);
     if explanation.unknown {
         let _ = writeln!(
             text,
             "{}: nothing is known to work{whom}, and some builds could not be judged",
             paint(WARN, "unknown")
         );
+    } else if contradiction {
+        let _ =
+            writeln!(text, "{}: the project's files contradict each other", paint(BAD, "error"));
     } else {
         let _ = writeln!(text, "{}: no stack satisfies the demands{whom}", paint(BAD, "error"));
     }
@@ -273,7 +278,9 @@ pub fn explanation(explanation: &Explanation, matrix: &Matrix) -> String {
         );
     }
     if explanation.cures.is_empty() {
-        let _ = writeln!(text, "\nno change of the demands was found that helps");
+        if !contradiction {
+            let _ = writeln!(text, "\nno change of the demands was found that helps");
+        }
         for help in explanation.reasons.iter().flat_map(|r| &r.help) {
             let _ = writeln!(text, "{} {help}", paint(HELP, "help:"));
         }

@@ -21,7 +21,7 @@ use crate::matrix::Matrix;
 
 pub use explain::{Cure, Demand, Explanation};
 pub use judge::{DriverBounds, DriverMode, JudgedGpu, Judgement, judge};
-pub use parts::{Fixed, Part, Parts, parts, resolve_parts};
+pub use parts::{Fixed, Part, Parts, Pinned, Unpinned, parts, pinned, resolve_parts};
 pub use problem::{Pool, Problem, Unplaced, place_gpu};
 pub use stack::{Alternative, BaseChoice, Pin, PinIndex, Resolution, Stack};
 

@@ -4,9 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Outcome;
+use super::case::Case;
 use super::problem::{Pool, Problem};
 use super::stack::{Resolution, Stack};
-use crate::domain::{Code, Finding, Package, Platform, PythonVersion, Severity, WheelVariant};
+use crate::domain::{
+    Code, Finding, Package, Platform, PythonVersion, Severity, TorchVersion, WheelVariant,
+};
 use crate::matrix::Matrix;
 use crate::requirements::project::{Answer, By, Demand, Kind, Project, Setting, Wish};
 use crate::requirements::{CudaWish, PythonWish, TorchWish};
@@ -32,6 +35,8 @@ pub struct Fixed {
 pub struct Part {
     /// Name of the options; empty where the project has no choice to make.
     pub name: String,
+    /// The options themselves.
+    pub answer: Answer,
     /// What to solve. Several where a marker tells Pythons apart: the newest Python first.
     pub problems: Vec<Problem>,
     /// What the files say that is worth knowing beside the answer.
@@ -75,6 +80,7 @@ pub fn parts(
             cpu &= built.cpu;
             here.push(Part {
                 name: answer.name(),
+                answer: answer.clone(),
                 problems: built.problems,
                 findings: layer.findings(),
             });
@@ -108,6 +114,91 @@ pub fn parts(
     Ok(all)
 }
 
+/// What the files of a project pin.
+#[derive(Debug, Clone, Default)]
+pub struct Pinned {
+    /// torch, with the label of the build that is asked for.
+    pub torch: Option<TorchVersion>,
+    /// Python, when it is exact.
+    pub python: Option<PythonVersion>,
+    /// Address of the index that torch is to come from.
+    pub index: Option<String>,
+    /// Companions.
+    pub with: Vec<Package>,
+    /// What the files disagree about, and what counted.
+    pub findings: Vec<Finding>,
+}
+
+/// Why a project pins nothing.
+#[derive(Debug, Clone)]
+pub enum Unpinned {
+    /// Its lines contradict each other.
+    Contradiction(Vec<Finding>),
+    /// It has options that exclude each other: their names.
+    Options(Vec<String>),
+    /// It leaves the release of torch open.
+    Open(String),
+}
+
+/// What a project pins for the machine of a case: exact versions, or those of another tool's lock.
+///
+/// # Errors
+/// See [`Unpinned`].
+pub fn pinned(
+    case: &Case,
+    project: &Project,
+    answers: &[Answer],
+    fixed: &Fixed,
+    matrix: &Matrix,
+) -> Result<Pinned, Unpinned> {
+    let pool = Pool {
+        name: String::new(),
+        gpus: case.gpus.clone(),
+        driver: None,
+        platform: case.platform,
+        libc: None,
+        module: None,
+    };
+    let python = case.python.map(PythonWish::Exact);
+    let machine = Problem { targets: vec![pool], python, ..Problem::default() };
+    let fixed = Fixed { python: fixed.python || machine.python.is_some(), ..fixed.clone() };
+    let parts =
+        parts(&machine, project, answers, &fixed, matrix).map_err(Unpinned::Contradiction)?;
+    let [part] = &parts.parts[..] else {
+        return Err(Unpinned::Options(answers.iter().map(Answer::name).collect()));
+    };
+    let Some(problem) = part.problems.first() else { return Ok(Pinned::default()) };
+    let index = project.asked(&part.answer).filter(|said| said.by == By::Index);
+    let python = match &problem.python {
+        Some(PythonWish::Exact(version)) => Some(*version),
+        _ => None,
+    };
+    let mut pinned = Pinned {
+        torch: None,
+        python,
+        index: index.map(|said| said.given.to_owned()),
+        with: problem.with.clone(),
+        findings: part.findings.clone(),
+    };
+    let Some(wish) = problem.torch.as_ref().filter(|_| !fixed.torch) else { return Ok(pinned) };
+    let exact = wish.versions.iter().find(|spec| {
+        matches!(spec.operator(), pep440_rs::Operator::Equal | pep440_rs::Operator::ExactEqual)
+    });
+    let version = match exact {
+        Some(spec) => spec.version().clone(),
+        None => project
+            .pins
+            .iter()
+            .find(|pin| pin.name == "torch" && wish.versions.contains(&pin.version))
+            .map(|pin| pin.version.clone())
+            .ok_or_else(|| Unpinned::Open(wish.given.clone()))?,
+    };
+    let build = wish.variant.filter(|_| version.local().is_empty());
+    let label = build.map_or(String::new(), |variant| format!("+{variant}"));
+    pinned.torch = format!("{version}{label}").parse().ok();
+    Ok(pinned)
+}
+
 /// Solves every part; the first that has no answer is explained.
 pub fn resolve_parts(parts: &[Part], project: &Project, matrix: &Matrix) -> Outcome {
     let mut stacks = Vec::new();
@@ -130,7 +221,7 @@ pub fn resolve_parts(parts: &[Part], project: &Project, matrix: &Matrix) -> Outc
         };
         for mut stack in resolution.stacks {
             stack.findings.extend(part.findings.iter().cloned());
-            stack.findings.extend(pinned(&stack, project));
+            stack.findings.extend(pinned_elsewhere(&stack, project));
             if !part.name.is_empty() {
                 stack.target = named(&stack.target, &part.name);
             }
@@ -160,7 +251,7 @@ fn renamed(mut explanation: super::Explanation, part: &Part) -> super::Explanati
 }
 
 /// What a lock of another tool pins, where the answer is something else.
-fn pinned(stack: &Stack, project: &Project) -> Option<Finding> {
+fn pinned_elsewhere(stack: &Stack, project: &Project) -> Option<Finding> {
     let mut pins = project.pins.iter().filter(|pin| pin.name == "torch").peekable();
     let first = *pins.peek()?;
     let release = stack.torch.to_string();

@@ -1,0 +1,163 @@
+//! What a command asks for: file and flags, and the project's own files below them.
+
+use std::fmt::Write as _;
+
+use super::args::Wanted;
+use super::output::Output;
+use super::wanted;
+use crate::domain::{Finding, normalise_name};
+use crate::error::Error;
+use crate::matrix::Matrix;
+use crate::requirements::project::{self, Answer, Choice, Project};
+use crate::requirements::{self, Requirements};
+use crate::resolve::case::Case;
+use crate::resolve::{
+    Explanation, Fixed, Outcome, Parts, Pinned, Unpinned, parts, pinned, resolve_parts,
+};
+
+/// What a command asks for, placed in the matrix, and what the project's own files add.
+pub struct Asked {
+    /// File and flags.
+    pub wanted: Requirements,
+    parts: Result<Parts, Vec<Finding>>,
+    project: Project,
+}
+
+impl Asked {
+    /// The answer for all targets and all sets of the project's options.
+    pub fn solve(&self, matrix: &Matrix) -> Outcome {
+        match &self.parts {
+            Ok(parts) => resolve_parts(&parts.parts, &self.project, matrix),
+            Err(clashes) => Outcome::Unsatisfiable(Explanation {
+                clash: Vec::new(),
+                reasons: clashes.clone(),
+                cures: Vec::new(),
+                unknown: false,
+                targets: Vec::new(),
+            }),
+        }
+    }
+
+    /// Everything that decides the answer, as one text: what the lock takes its digest of.
+    pub fn canonical(&self) -> String {
+        let mut text = String::new();
+        for part in self.parts.iter().flat_map(|parts| &parts.parts) {
+            if !part.name.is_empty() {
+                let _ = writeln!(text, "options: {}", part.name);
+            }
+            for problem in &part.problems {
+                text.push_str(&problem.canonical_demands());
+            }
+        }
+        text + &self.wanted.canonical_targets()
+    }
+}
+
+/// Reads file, flags and the project's own files, and places them in the matrix.
+///
+/// # Errors
+/// What is wrong with any of them.
+pub fn asked(args: &Wanted, matrix: &Matrix, output: &Output) -> Result<Asked, Error> {
+    let wanted = wanted::requirements(args, output)?;
+    let problem = wanted::place(&wanted, matrix, output)?;
+    let mut project = project_of(args)?;
+    // Flags beat files: what a flag has replaced is no statement of the file any more.
+    if let Some(file) = wanted::config(args)? {
+        project.add(&requirements::read(&file)?);
+    }
+    let fixed = fixed(args)?;
+    let answers = answers(&project, args)?;
+    let parts = parts(&problem, &project, &answers, &fixed, matrix);
+    if let Ok(parts) = &parts {
+        for name in &parts.left_out {
+            output.talk(format_args!("left out: `{name}` asks for builds without CUDA"));
+        }
+        if output.verbose {
+            for part in &parts.parts {
+                for problem in part.problems.iter().take(1) {
+                    let name = if part.name.is_empty() {
+                        String::new()
+                    } else {
+                        format!("{}: ", part.name)
+                    };
+                    output.talk(format_args!(
+                        "{name}asked for:\n{}",
+                        problem.canonical_demands().trim_end()
+                    ));
+                    for torch in &problem.torch {
+                        output.talk(format_args!("torch: {}", torch.given));
+                    }
+                    for package in &problem.with {
+                        output.talk(format_args!("with: {}", package.given));
+                    }
+                }
+            }
+        }
+    }
+    Ok(Asked { wanted, parts, project })
+}
+
+fn project_of(args: &Wanted) -> Result<Project, Error> {
+    if args.no_project {
+        return Ok(Project::default());
+    }
+    Ok(if args.requirements.is_empty() {
+        project::folder(&args.project)?
+    } else {
+        project::files(&args.project, &args.requirements)?
+    })
+}
+
+/// The sets of options that are asked for: those of the flags, or all that the project has.
+fn answers(project: &Project, args: &Wanted) -> Result<Vec<Answer>, Error> {
+    if args.extras.is_empty() && args.groups.is_empty() {
+        return project.answers().ok_or_else(|| Error::Usage {
+            message:
+                "the project has more sets of options that exclude each other than can be answered"
+                    .into(),
+            help: Some("name some of them with --extra and --group".into()),
+        });
+    }
+    let extras = args.extras.iter().map(|name| Choice::Extra(normalise_name(name)));
+    let groups = args.groups.iter().map(|name| Choice::Group(normalise_name(name)));
+    project.answer(extras.chain(groups).collect()).map(|answer| vec![answer]).map_err(|why| {
+        let (message, help) = why;
+        Error::Usage { message, help: Some(help) }
+    })
+}
+
+/// What the project's own files pin for a machine, for a judgement of exactly that.
+///
+/// # Errors
+/// Files that cannot be read, that contradict each other, or that leave the version open.
+pub fn pins(args: &Wanted, case: &Case, matrix: &Matrix) -> Result<Pinned, Error> {
+    let project = project_of(args)?;
+    let answers = answers(&project, args)?;
+    pinned(case, &project, &answers, &fixed(args)?, matrix).map_err(|why| match why {
+        Unpinned::Contradiction(findings) => Error::Contradiction(findings),
+        Unpinned::Options(names) => Error::Usage {
+            message: format!(
+                "the project has options that exclude each other: {}",
+                names.join(", ")
+            ),
+            help: Some("choose with --extra or --group".into()),
+        },
+        Unpinned::Open(wish) => Error::Usage {
+            message: format!("the project asks for torch {wish}, and `check` judges one version"),
+            help: Some("give it with --torch, or let `gpuseal resolve` choose".into()),
+        },
+    })
+}
+
+/// What flags have decided.
+fn fixed(args: &Wanted) -> Result<Fixed, Error> {
+    let name = |package: &String| {
+        wanted::flag::<crate::domain::Package>("--with", package).map(|package| package.name)
+    };
+    Ok(Fixed {
+        torch: args.torch.is_some(),
+        cuda: args.cuda.is_some(),
+        python: args.python.is_some(),
+        with: args.with.iter().map(name).collect::<Result<_, _>>()?,
+    })
+}

@@ -1,0 +1,259 @@
+//! One folder of `tests/projects/` is one project in the style of a real one. `expect.txt` is what a
+//! person reads in its files, written before the program was run on it; the snapshots beside it are
+//! everything that the program reads, and what it resolves for two cards.
+//!
+//! Lines of `expect.txt`:
+//!
+//! ```text
+//! exit N                        exit code of `inputs`
+//! error WORDS                   words of the error
+//! python SPEC                   `requires_python`
+//! torch SPEC                    versions of torch, of the one answer
+//! cuda VARIANT                  the build that all of it asks for, or `none`
+//! answer NAME VARIANT           the build of one set of options
+//! req NAME | SPEC | key=value   a requirement: extra, group, index, kind, marker, at=FILE:LINE
+//! noreq NAME                    no requirement of that name
+//! finding CODE FILE:LINE        a finding that names the line; `*`: any line
+//! nofinding CODE                none of that code
+//! ```
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use support::{Run, copy, masked, root};
+
+fn projects() -> Vec<PathBuf> {
+    let mut list: Vec<PathBuf> = fs_err::read_dir(root().join("tests/projects"))
+        .expect("tests/projects")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.join("expect.txt").is_file())
+        .collect();
+    list.sort();
+    assert!(list.len() >= 100, "only {} projects were found", list.len());
+    list
+}
+
+fn name(project: &Path) -> String {
+    project.file_name().expect("a name").to_string_lossy().into_owned()
+}
+
+/// Runs the program on a copy of the project, whose folder is `project` in the current one.
+fn run(project: &Path, args: &[&str]) -> (Run, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    copy(project, folder.path());
+    // The fence of a project without a repository around it is the project itself.
+    fs_err::create_dir(folder.path().join(".git")).expect("a folder");
+    (support::run(folder.path(), args), folder)
+}
+
+/// Clauses of a specifier: their order, and zeros at the end of a version, say nothing.
+fn clauses(spec: &str) -> BTreeSet<String> {
+    spec.split(',')
+        .map(str::trim)
+        .filter(|clause| !clause.is_empty())
+        .map(|clause| {
+            let (public, label) = clause.split_once('+').map_or((clause, ""), |(p, l)| (p, l));
+            let mut public = public.to_owned();
+            while !public.starts_with("~=") && public.ends_with(".0") {
+                public.truncate(public.len() - 2);
+            }
+            format!("{public}+{label}")
+        })
+        .collect()
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or("none")
+}
+
+fn line_of(value: &Value) -> String {
+    format!("{}:{}", text(&value["origin"], "file"), value["origin"]["line"])
+}
+
+fn has(requirement: &Value, key: &str, wanted: &str) -> bool {
+    let plain = |text: &str| text.replace('\'', "\"").replace(['_', ' '], "");
+    match key {
+        "at" => line_of(requirement) == wanted,
+        "marker" => plain(text(requirement, "marker")) == plain(wanted),
+        "index" => {
+            text(requirement, "index").trim_end_matches('/') == wanted.trim_end_matches('/')
+        }
+        "extra" | "group" | "kind" => text(requirement, key) == wanted,
+        other => panic!("`{other}` is no key of a requirement"),
+    }
+}
+
+fn list<'a>(document: &'a Value, key: &str) -> &'a [Value] {
+    document[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Whether a line of `expect.txt` holds.
+fn holds(expected: &str, run: &Run, document: &Value) -> bool {
+    let (word, rest) = expected.split_once(' ').unwrap_or((expected, ""));
+    let rest = rest.trim();
+    match word {
+        "exit" => run.code.to_string() == rest,
+        "error" => run.stderr.contains(rest),
+        "python" => clauses(document["requires_python"].as_str().unwrap_or("")) == clauses(rest),
+        "torch" => match list(document, "answers") {
+            [one] => one["torch"].as_str().is_some_and(|spec| clauses(spec) == clauses(rest)),
+            _ => false,
+        },
+        "cuda" => text(&document["cuda"], "variant") == rest,
+        "answer" => {
+            let (name, variant) = rest.split_once(' ').expect("a name and a build");
+            list(document, "answers")
+                .iter()
+                .any(|a| text(a, "name") == name && text(a, "variant") == variant)
+        }
+        "req" => {
+            let mut parts = rest.split('|').map(str::trim);
+            let (name, spec) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+            let keys: Vec<_> = parts
+                .next()
+                .unwrap_or("")
+                .split_whitespace()
+                .map(|pair| pair.split_once('=').expect("key=value"))
+                .collect();
+            list(document, "requirements").iter().any(|r| {
+                text(r, "name") == name
+                    && clauses(text(r, "spec")) == clauses(spec)
+                    && keys.iter().all(|(key, value)| has(r, key, value))
+            })
+        }
+        "noreq" => !list(document, "requirements").iter().any(|r| text(r, "name") == rest),
+        "nofinding" => !list(document, "findings").iter().any(|f| text(f, "code") == rest),
+        "finding" => {
+            let (code, place) = rest.split_once(' ').expect("a code and a line");
+            list(document, "findings").iter().filter(|f| text(f, "code") == code).any(|f| {
+                place == "*"
+                    || format!("{}:{}", text(f, "path"), f["line"]) == place
+                    || list(f, "facts").iter().any(|fact| text(fact, "source") == place)
+            })
+        }
+        other => panic!("`{other}` is no word of expect.txt"),
+    }
+}
+
+/// What a person reads is what the program reads.
+#[test]
+fn a_person_reads_the_same() {
+    let mut wrong = String::new();
+    let mut count = 0;
+    for project in projects() {
+        let (run, _folder) = run(&project, &["inputs", "project", "--format", "json"]);
+        let document = serde_json::from_str(&run.stdout).unwrap_or(Value::Null);
+        let expected = fs_err::read_to_string(project.join("expect.txt")).expect("expect.txt");
+        for line in expected.lines().map(str::trim) {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            count += 1;
+            if !holds(line, &run, &document) {
+                let _ = writeln!(wrong, "{}: {line}", name(&project));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "of {count} lines these do not hold:\n{wrong}");
+    assert!(count > 500, "only {count} lines were compared");
+}
+
+/// A credential of a project's file is in no output.
+#[test]
+fn credentials_stay_where_they_are() {
+    for project in projects() {
+        let expected = fs_err::read_to_string(project.join("expect.txt")).expect("expect.txt");
+        let secrets: Vec<&str> =
+            expected.lines().filter_map(|line| line.strip_prefix("# secret ")).collect();
+        if secrets.is_empty() {
+            continue;
+        }
+        let commands: [&[&str]; 4] = [
+            &["inputs", "project"],
+            &["inputs", "project", "--format", "json"],
+            &["resolve", "-v", "--project", "project", "--gpu", "a100", "--driver", "535"],
+            &["init", "--project", "project"],
+        ];
+        for args in commands {
+            let (run, folder) = run(&project, args);
+            let draft = fs_err::read_to_string(folder.path().join("project/gpuseal.yaml"));
+            for secret in &secrets {
+                assert!(!run.all().contains(secret), "{args:?}: {}", run.all());
+                assert!(!draft.as_ref().is_ok_and(|d| d.contains(secret)), "{draft:?}");
+            }
+        }
+        return;
+    }
+    panic!("no project holds a secret");
+}
+
+fn each(check: impl Fn(&Path)) {
+    let failed: Vec<String> = projects()
+        .iter()
+        .filter(|project| catch_unwind(AssertUnwindSafe(|| check(project))).is_err())
+        .map(|project| name(project))
+        .collect();
+    assert!(failed.is_empty(), "{} projects changed: {}", failed.len(), failed.join(", "));
+}
+
+fn snapshot(project: &Path, what: &str, args: &[&str]) {
+    let (run, folder) = run(project, args);
+    let mut text = format!("exit {}\n", run.code);
+    for (stream, said) in [("stdout", &run.stdout), ("stderr", &run.stderr)] {
+        if !said.is_empty() {
+            let _ = writeln!(text, "--- {stream}\n{}", masked(said, folder.path()).trim_end());
+        }
+    }
+    insta::with_settings!({
+        snapshot_path => project, prepend_module_to_snapshot => false, omit_expression => true,
+    }, {
+        insta::assert_snapshot!(what, text);
+    });
+}
+
+#[test]
+fn everything_that_is_read() {
+    each(|project| snapshot(project, "inputs", &["inputs", "project", "--format", "json"]));
+}
+
+/// For a card and a driver that most releases of torch know.
+#[test]
+fn what_it_resolves_to() {
+    each(|project| {
+        let args = ["resolve", "--project", "project", "--gpu", "a100,l4", "--driver", "535.161.08"];
+        snapshot(project, "resolve", &args);
+    });
+}
+
+/// What `init` writes is read again, and stops at its placeholders until they are filled in.
+#[test]
+fn a_draft_is_a_configuration() {
+    each(|project| {
+        if project.join("project/gpuseal.yaml").exists() {
+            return;
+        }
+        let (before, folder) = run(project, &["inputs", "project", "--format", "json"]);
+        if before.code == 2 {
+            return;
+        }
+        let say = |args: &[&str]| support::run(folder.path(), args);
+        say(&["init", "--project", "project"]).says(0, &["wrote project/gpuseal.yaml", "TODO"]);
+        say(&["init", "--project", "project"]).says(2, &["gpuseal.yaml", "left alone"]);
+        say(&["resolve", "--project", "project"]).says(2, &["gpus", "still to be filled in"]);
+        let flags = ["resolve", "--project", "project", "--gpu", "a100", "--driver", "535"];
+        let with = say(&flags);
+        assert!([0, 1, 5].contains(&with.code), "{}", with.all());
+        fs_err::remove_file(folder.path().join("project/gpuseal.yaml")).expect("a file");
+        let machines = ["--gpu", "NVIDIA L4", "--driver", ">=535.161", "--os", "ubuntu22.04"];
+        let mut args = vec!["init", "--project", "project"];
+        args.extend(machines);
+        say(&args).says(0, &["now run"]);
+        let filled = say(&["resolve", "--project", "project"]);
+        assert!([0, 1, 5].contains(&filled.code), "{}", filled.all());
+    });
+}
