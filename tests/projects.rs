@@ -80,9 +80,7 @@ fn has(requirement: &Value, key: &str, wanted: &str) -> bool {
     match key {
         "at" => line_of(requirement) == wanted,
         "marker" => plain(text(requirement, "marker")) == plain(wanted),
-        "index" => {
-            text(requirement, "index").trim_end_matches('/') == wanted.trim_end_matches('/')
-        }
+        "index" => text(requirement, "index").trim_end_matches('/') == wanted.trim_end_matches('/'),
         "extra" | "group" | "kind" => text(requirement, key) == wanted,
         other => panic!("`{other}` is no key of a requirement"),
     }
@@ -225,7 +223,8 @@ fn everything_that_is_read() {
 #[test]
 fn what_it_resolves_to() {
     each(|project| {
-        let args = ["resolve", "--project", "project", "--gpu", "a100,l4", "--driver", "535.161.08"];
+        let args =
+            ["resolve", "--project", "project", "--gpu", "a100,l4", "--driver", "535.161.08"];
         snapshot(project, "resolve", &args);
     });
 }

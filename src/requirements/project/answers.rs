@@ -216,6 +216,56 @@ impl Project {
         versions || builds
     }
 
+    /// A file that stands beside others of its kind, or a stage that is no part of the last one, is an
+    /// alternative to the main one where they cannot meet: then that one is a choice as well.
+    pub fn settle(&mut self) {
+        let kind = |project: &Self, file: &str| {
+            project.files.iter().find(|f| f.name == file).map(|f| f.what)
+        };
+        let mut alternatives: Vec<(Choice, Vec<usize>)> = Vec::new();
+        for (at, demand) in self.demands.iter().enumerate() {
+            let Some(choice @ (Choice::File(_) | Choice::Stage(_))) = &demand.choice else {
+                continue;
+            };
+            match alternatives.iter_mut().find(|(known, _)| known == choice) {
+                Some((_, list)) => list.push(at),
+                None => alternatives.push((choice.clone(), vec![at])),
+            }
+        }
+        let mut main: BTreeSet<String> = BTreeSet::new();
+        for (_, list) in &alternatives {
+            for demand in list.iter().map(|at| &self.demands[*at]).filter(|d| of_pytorch(&d.name)) {
+                let beside = self.demands.iter().filter(|base| {
+                    base.choice.is_none()
+                        && of_pytorch(&base.name)
+                        && !main.contains(&base.place.file)
+                        && kind(self, &base.place.file) == kind(self, &demand.place.file)
+                });
+                let torn: Vec<String> = beside
+                    .filter(|base| contradict(base, demand) || builds_differ(base, demand))
+                    .map(|base| base.place.file.clone())
+                    .collect();
+                main.extend(torn);
+            }
+        }
+        for file in main {
+            // Of a Dockerfile it is the last stage, which has a name now and then.
+            let stage = self.images.iter().rev().find(|image| image.place.file == file);
+            let choice = match stage.and_then(|image| image.stage.clone()) {
+                Some(stage) => Choice::Stage(stage),
+                None => Choice::File(file.clone()),
+            };
+            let label = |own: &mut Option<Choice>, place: &Place| {
+                if own.is_none() && place.file == file {
+                    *own = Some(choice.clone());
+                }
+            };
+            self.demands.iter_mut().for_each(|d| label(&mut d.choice, &d.place));
+            self.cuda.iter_mut().for_each(|c| label(&mut c.choice, &c.place));
+            self.python.iter_mut().for_each(|p| label(&mut p.choice, &p.place));
+        }
+    }
+
     /// What an environment is asked to hold with the options of an answer.
     pub fn wish(&self, answer: &Answer, setting: &Setting) -> Wish<'_> {
         let extras = answer.extras();
@@ -289,6 +339,13 @@ pub fn contradict(a: &Demand, b: &Demand) -> bool {
     }
     let labels = matches!((a.label(), b.label()), (Some(x), Some(y)) if x != y);
     labels || a.ranges().intersection(&b.ranges()).is_empty()
+}
+
+/// Whether two demands name different builds.
+fn builds_differ(a: &Demand, b: &Demand) -> bool {
+    let variant = |demand: &Demand| demand.variants().first().map(|(_, variant)| *variant);
+    matches!((variant(a), variant(b)), (Some(x), Some(y)) if x != y)
+        && !a.marker.excludes(&b.marker)
 }
 
 /// Whether no Python answers both.

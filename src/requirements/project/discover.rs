@@ -84,6 +84,7 @@ pub fn folder(folder: &Path) -> Result<Project, Error> {
         let text = reader.files.read(&folder.join(name), MAX_LOCK_BYTES)?;
         locks::read(&text, what, &mut reader)?;
     }
+    reader.project.settle();
     Ok(reader.project)
 }
 
