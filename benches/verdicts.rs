@@ -86,6 +86,7 @@ fn target(name: String, gpus: &[&str], driver: &str, platform: Option<Platform>)
         os: None,
         kernel_module: None,
         line: None,
+        todo: Vec::new(),
     }
 }
 

@@ -56,7 +56,7 @@ pub fn look(root: &Path) -> Result<Host, Error> {
     let folder = root.join("proc/driver/nvidia/gpus");
     let mut cards: Vec<_> =
         fs_err::read_dir(folder).into_iter().flatten().filter_map(Result::ok).collect();
-    cards.sort_by_key(|entry| entry.file_name());
+    cards.sort_by_key(fs_err::DirEntry::file_name);
     for card in cards {
         let text = fs_err::read_to_string(card.path().join("information")).unwrap_or_default();
         let model = text.lines().find_map(|line| line.strip_prefix("Model:")).map(str::trim);

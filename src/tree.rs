@@ -232,7 +232,7 @@ pub fn yaml(text: &str) -> Result<Node, Error> {
     let mut root = None;
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|err| Error {
-            message: err.info().to_owned(),
+            message: err.info().to_string(),
             line: Some(err.marker().line()),
         })?;
         let line = span.start.line();
@@ -241,7 +241,7 @@ pub fn yaml(text: &str) -> Result<Node, Error> {
         let done = match event {
             Event::Scalar(text, style, anchor, _) => {
                 let null = style == ScalarStyle::Plain && matches!(&*text, "~" | "null");
-                let text = if null { String::new() } else { text.into_owned() };
+                let text = if null { String::new() } else { text.to_string() };
                 Some((Node { value: Value::Text(text), line }, anchor))
             }
             Event::SequenceStart(_, anchor, _) => {
@@ -283,19 +283,19 @@ pub fn yaml(text: &str) -> Result<Node, Error> {
             None => root = Some(node),
             Some(parent) => match &mut parent.node.value {
                 Value::List(items) => items.push(node),
-                Value::Map(entries) => match parent.key.take() {
-                    Some(key) => entries.push((key, node)),
-                    None => {
-                        let text = match node.value {
-                            Value::Text(text) => text,
-                            _ => return Err(err("a key that is no text".into())),
-                        };
-                        if !parent.keys.insert(text.clone()) {
-                            return Err(err(format!("the key `{}` stands twice", shown(&text))));
-                        }
-                        parent.key = Some(Key { text, line });
+                Value::Map(entries) => {
+                    if let Some(key) = parent.key.take() {
+                        entries.push((key, node));
+                        continue;
                     }
-                },
+                    let Value::Text(text) = node.value else {
+                        return Err(err("a key that is no text".into()));
+                    };
+                    if !parent.keys.insert(text.clone()) {
+                        return Err(err(format!("the key `{}` stands twice", shown(&text))));
+                    }
+                    parent.key = Some(Key { text, line });
+                }
                 Value::Text(_) => (),
             },
         }

@@ -150,6 +150,7 @@ fn target(name: &'static str) -> impl Strategy<Value = Target> {
             os: os.map(str::to_owned),
             kernel_module,
             line: None,
+            todo: Vec::new(),
         },
     )
 }
@@ -392,6 +393,7 @@ fn every_build_on_every_python_is_accepted_by_check() {
                         os: None,
                         kernel_module: None,
                         line: None,
+                        todo: Vec::new(),
                     };
                     let wanted = Requirements {
                         torch: Some(parse(&name)),

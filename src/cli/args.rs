@@ -181,7 +181,7 @@ pub struct Init {
 /// `gpuseal inputs`
 #[derive(Debug, Args)]
 pub struct Inputs {
-    /// Folder of the project.
+    /// Folder of the project, or one file of it.
     #[arg(env = "GPUSEAL_PROJECT", default_value = ".", value_name = "PATH")]
     pub path: PathBuf,
     /// The configuration file, instead of the one in the project's folder.

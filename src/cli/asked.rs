@@ -84,7 +84,7 @@ pub fn asked(args: &Wanted, matrix: &Matrix, output: &Output) -> Result<Asked, E
                         "{name}asked for:\n{}",
                         problem.canonical_demands().trim_end()
                     ));
-                    for torch in &problem.torch {
+                    if let Some(torch) = &problem.torch {
                         output.talk(format_args!("torch: {}", torch.given));
                     }
                     for package in &problem.with {

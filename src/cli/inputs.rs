@@ -1,5 +1,7 @@
 //! `gpuseal inputs`
 
+use std::path::Path;
+
 use super::args::{Format, Inputs};
 use super::output::Output;
 use crate::error::{Error, Exit};
@@ -12,16 +14,22 @@ use crate::requirements::{self, project};
 /// # Errors
 /// A file that cannot be read.
 pub fn run(args: &Inputs, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
+    // A file by its name is that file alone.
+    let (folder, mut files) = match args.path.parent() {
+        Some(parent) if args.path.is_file() => {
+            let here = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            (here, vec![args.path.clone()])
+        }
+        _ => (args.path.as_path(), Vec::new()),
+    };
+    files.extend(args.requirements.iter().cloned());
     let config = match &args.config {
         Some(file) => Some(file.clone()),
-        None => requirements::find(&args.path)?,
+        None => requirements::find(folder)?.filter(|_| !args.path.is_file()),
     };
     let config = config.map(|file| requirements::read(&file)).transpose()?;
-    let mut project = if args.requirements.is_empty() {
-        project::folder(&args.path)?
-    } else {
-        project::files(&args.path, &args.requirements)?
-    };
+    let mut project =
+        if files.is_empty() { project::folder(folder)? } else { project::files(folder, &files)? };
     if let Some(config) = &config {
         project.add(config);
     }

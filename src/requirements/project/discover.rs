@@ -65,6 +65,10 @@ pub fn folder(folder: &Path) -> Result<Project, Error> {
     };
     beside(&names, docker, &["Dockerfile", "Containerfile"], |name, choice| {
         let text = open(&mut reader, name)?;
+        if is_ours(&text) {
+            reader.began(&text, "rendered by gpuseal");
+            return Ok(());
+        }
         dockerfile::read(&text, &mut reader, choice)
     })?;
     if has(".python-version") {
@@ -110,7 +114,7 @@ pub fn files(folder: &Path, list: &[PathBuf]) -> Result<Project, Error> {
             name if name.starts_with("Dockerfile") || name == "Containerfile" => {
                 dockerfile::read(&text, &mut reader, None)?;
             }
-            name if name.ends_with(".yml") || name.ends_with(".yaml") => {
+            name if Path::new(name).extension().is_some_and(|e| e == "yml" || e == "yaml") => {
                 conda::read(&text, &mut reader, None)?;
             }
             name if name.starts_with("pylock.") => locks::read(&text, "pylock", &mut reader)?,
@@ -209,7 +213,7 @@ fn requirement_files(folder: &Path, names: &[String], reader: &mut Reader) -> Re
     for text in others {
         let compiled = format!("{}.txt", stem(text));
         let name = if names.contains(&compiled) { compiled } else { text.name.clone() };
-        let choice = (stems.len() > 1).then(|| Choice::File(name));
+        let choice = (stems.len() > 1).then_some(Choice::File(name));
         let from = reader.project.demands.len();
         txt::read(text, reader, choice.as_ref())?;
         // What it includes of the project's own is said there already.
@@ -227,6 +231,11 @@ fn requirement_files(folder: &Path, names: &[String], reader: &mut Reader) -> Re
     let mut seen = BTreeSet::new();
     reader.project.files.retain(|file| seen.insert((file.name.clone(), file.what)));
     Ok(())
+}
+
+/// Whether this program rendered a file: what follows from the lock asks for nothing.
+fn is_ours(text: &Text) -> bool {
+    text.text.lines().take(8).any(|line| line.starts_with("# Written by gpuseal from gpuseal.lock"))
 }
 
 /// The first version of a `.python-version`.

@@ -67,7 +67,7 @@ pub fn installed(
         given.extend(project.extras.get(&normalise_name(extra)).into_iter().flatten().cloned());
     }
     for (line, requirement) in given {
-        let mut demand = reader.demand(text, line, &requirement)?;
+        let mut demand = text.demand(line, &requirement)?;
         demand.choice = choice.cloned();
         reader.project.demands.extend(uv.place(demand));
     }
@@ -81,7 +81,7 @@ fn one(text: &Text, node: &Node, reader: &mut Reader, above: Option<&Uv>) -> Res
     project.python(reader)?;
     let keep = |given: &[Given], choice: Option<Choice>, kind: Kind, reader: &mut Reader| {
         for (line, requirement) in given {
-            let mut demand = reader.demand(text, *line, requirement)?;
+            let mut demand = text.demand(*line, requirement)?;
             demand.choice.clone_from(&choice);
             demand.kind = kind;
             reader.project.demands.extend(uv.place(demand));

@@ -1,7 +1,6 @@
 //! What the readers of all formats share: the files, what was found so far, and the words for it.
 
-use super::demand::{Choice, Demand, FileRead, Project};
-use super::requirement;
+use super::demand::{Choice, FileRead, Project};
 use super::source::{Files, Text};
 use crate::domain::{Code, Finding, Place, Severity};
 use crate::requirements::Error;
@@ -26,14 +25,6 @@ impl Reader {
         self.project.files.push(FileRead { name: text.name.clone(), what });
     }
 
-    /// Reads a requirement that stands on a line of a file.
-    ///
-    /// # Errors
-    /// What is wrong with it, on that line.
-    pub fn demand(&self, text: &Text, line: usize, given: &str) -> Result<Demand, Error> {
-        requirement::read(given, &text.place(line)).map_err(|why| text.bad(line, why, None))
-    }
-
     /// Reads a requirement of an option of the project, and keeps it.
     ///
     /// # Errors
@@ -45,7 +36,7 @@ impl Reader {
         given: &str,
         choice: Option<&Choice>,
     ) -> Result<(), Error> {
-        let mut demand = self.demand(text, line, given)?;
+        let mut demand = text.demand(line, given)?;
         demand.choice = choice.cloned();
         self.project.demands.push(demand);
         Ok(())

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
-use super::link;
+use super::demand::Demand;
+use super::{link, requirement};
 use crate::domain::Place;
 use crate::requirements::{Bad, Error};
 use crate::tree;
@@ -19,6 +20,7 @@ const MAX_FILES: usize = 500;
 
 /// A file of the project as text: decoded, `\n` at every line's end, credentials masked.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_field_names, reason = "the text of a file is its text")]
 pub struct Text {
     /// Path from the project's folder, with `/`.
     pub name: String,
@@ -48,6 +50,14 @@ impl Text {
             message: message.into(),
             help,
         }))
+    }
+
+    /// Reads a requirement that stands on a line of it.
+    ///
+    /// # Errors
+    /// What is wrong with it, on that line.
+    pub fn demand(&self, line: usize, given: &str) -> Result<Demand, Error> {
+        requirement::read(given, &self.place(line)).map_err(|why| self.bad(line, why, None))
     }
 
     /// It as TOML.
@@ -210,7 +220,7 @@ impl Files {
         let file = fs_err::File::open(&real).map_err(Why::Io)?;
         file.take(most as u64 + 1).read_to_end(&mut bytes).map_err(Why::Io)?;
         if bytes.len() > most {
-            let line = bytes.iter().filter(|b| **b == b'\n').count() + 1;
+            let line = String::from_utf8_lossy(&bytes).matches('\n').count() + 1;
             return Err(Why::TooLong(most, line));
         }
         let text = decode(bytes)?;
@@ -260,7 +270,7 @@ fn decode(bytes: Vec<u8>) -> Result<String, Why> {
     } else {
         String::from_utf8(bytes).map_err(|err| {
             let valid = &err.as_bytes()[..err.utf8_error().valid_up_to()];
-            let line = valid.iter().filter(|b| **b == b'\n').count() + 1;
+            let line = String::from_utf8_lossy(valid).matches('\n').count() + 1;
             Why::Line(line, "is not UTF-8".into())
         })?
     };

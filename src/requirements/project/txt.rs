@@ -135,7 +135,7 @@ impl Batch {
                 return Ok(());
             }
         }
-        let mut demand = reader.demand(text, line, given)?;
+        let mut demand = text.demand(line, given)?;
         demand.kind = kind;
         let folder = demand.link.as_ref().filter(|l| l.local && demand.name.is_empty());
         if let Some(folder) = folder {

@@ -191,7 +191,9 @@ impl Uv {
             From::Index(index.clone())
         } else if let Some(url) = node.text_of("url") {
             From::Address(url.to_owned())
-        } else if let Some(path) = node.text_of("path").filter(|p| p.ends_with(".whl")) {
+        } else if let Some(path) =
+            node.text_of("path").filter(|p| Path::new(p).extension().is_some_and(|e| e == "whl"))
+        {
             From::Address(path.to_owned())
         } else if let Some(git) = node.text_of("git") {
             From::Address(format!("git+{git}"))
