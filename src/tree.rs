@@ -232,7 +232,7 @@ pub fn yaml(text: &str) -> Result<Node, Error> {
     let mut root = None;
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|err| Error {
-            message: err.info().to_string(),
+            message: err.info().clone(),
             line: Some(err.marker().line()),
         })?;
         let line = span.start.line();

@@ -389,14 +389,6 @@ impl<'a> Inputs<'a> {
     }
 
     fn builds(&self, text: &mut String) {
-        let line = |said: &Said<'_>| {
-            format!(
-                "{} by {}  {}",
-                said.variant,
-                said.by.word(),
-                human::paint(human::DIM, format!("[{}]", said.place))
-            )
-        };
         let Some(answers) = &self.answers else {
             let _ = writeln!(
                 text,
@@ -405,21 +397,45 @@ impl<'a> Inputs<'a> {
             return;
         };
         if let Some(said) = self.asked() {
-            let _ = writeln!(text, "  cuda    {}", line(&said));
+            let _ = writeln!(text, "  cuda    {}", build_line(&said));
         } else if answers.len() > 1 {
             for answer in answers {
-                let said = self.project.asked(answer).map_or("any build".into(), |s| line(&s));
-                let _ = writeln!(text, "  with    {}: {said}", answer.name());
+                let build = self.build(answer);
+                let _ = writeln!(text, "  with    {}: {build}", answer.name());
             }
-        } else if !self.project.said().is_empty() {
-            let _ = writeln!(text, "  cuda    depends on the platform");
+        } else if let Some(answer) = answers.first().filter(|_| !self.project.said().is_empty()) {
+            let _ = writeln!(text, "  cuda    {}", self.build(answer));
         }
+    }
+
+    /// The build of an answer in words: one, another for each environment, or any.
+    fn build(&self, answer: &Answer) -> String {
+        if let Some(said) = self.project.asked(answer) {
+            return build_line(&said);
+        }
+        let mut builds: Vec<String> = Vec::new();
+        for said in self.project.said().iter().filter(|said| answer.has(said.choice)) {
+            let word = said
+                .marker
+                .text()
+                .map_or(String::new(), |m| format!(" if {}", crate::domain::shown(m)));
+            let build = format!("{}{word}", said.variant);
+            if !builds.contains(&build) {
+                builds.push(build);
+            }
+        }
+        if builds.is_empty() { "any build".into() } else { builds.join(", ") }
     }
 
     /// Annotations.
     pub fn github(&self) -> String {
         super::github::annotations(&self.findings, None)
     }
+}
+
+fn build_line(said: &Said<'_>) -> String {
+    let place = human::paint(human::DIM, format!("[{}]", said.place));
+    format!("{} by {}  {place}", said.variant, said.by.word())
 }
 
 fn count(number: usize, what: &str) -> String {
@@ -451,21 +467,21 @@ fn table(demands: &[Demand], text: &mut String) {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     for demand in demands.iter().take(MOST_ROWS) {
-        let index = demand.index.as_ref().map(|i| i.name.clone().unwrap_or_else(|| i.url.clone()));
-        let from = index.map(|i| format!("from {i}")).or_else(|| {
-            demand.link.as_ref().map(|link| format!("at {}", crate::domain::shown(&link.address)))
-        });
-        let mut of: Vec<String> = demand.choice.iter().map(ToString::to_string).collect();
+        let index = demand.index.as_ref();
+        let mut notes: Vec<String> = demand.choice.iter().map(ToString::to_string).collect();
+        notes.extend(index.map(|i| format!("from {}", i.name.as_ref().unwrap_or(&i.url))));
+        notes.extend(
+            demand.link.as_ref().map(|l| format!("at {}", crate::domain::shown(&l.address))),
+        );
         if demand.kind != Kind::Requirement {
-            of.push(demand.kind.word().to_owned());
+            notes.push(demand.kind.word().to_owned());
         }
-        of.extend(demand.marker.text().map(|m| format!("if {m}")));
+        notes.extend(demand.marker.text().map(|m| format!("if {}", crate::domain::shown(m))));
         table.add_row([
             format!("  {}", demand.name),
             demand.spec(),
-            from.unwrap_or_default(),
-            of.join(", "),
             demand.place.to_string(),
+            notes.join(", "),
         ]);
     }
     for line in table.lines() {

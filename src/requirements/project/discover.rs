@@ -124,11 +124,17 @@ pub fn files(folder: &Path, list: &[PathBuf]) -> Result<Project, Error> {
     Ok(reader.project)
 }
 
-/// Files of the folder, of `requirements/` and of `docker/`, sorted.
+/// Files of the folder, of `requirements/` with its folders and of `docker/`, sorted.
 fn names(folder: &Path) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
-    for below in ["", "requirements", "docker"] {
-        let dir = folder.join(below);
+    let mut folders = vec![String::new(), "docker".into(), "requirements".into()];
+    if let Ok(entries) = std::fs::read_dir(folder.join("requirements")) {
+        for entry in entries.filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {
+            folders.push(format!("requirements/{}", entry.file_name().to_string_lossy()));
+        }
+    }
+    for below in folders {
+        let dir = folder.join(&below);
         if !dir.is_dir() {
             continue;
         }
@@ -168,8 +174,11 @@ fn requirement_files(folder: &Path, names: &[String], reader: &mut Reader) -> Re
         let (dir, file) = name.rsplit_once('/').unwrap_or(("", name));
         let end = [".txt", ".in"].iter().any(|end| file.ends_with(end));
         end && match dir {
-            "" => file.to_ascii_lowercase().contains("requirements") || file == "deps.txt",
-            dir => dir == "requirements" || file.to_ascii_lowercase().contains("requirements"),
+            "" => file.to_ascii_lowercase().contains("requirements"),
+            dir => {
+                dir.starts_with("requirements")
+                    || file.to_ascii_lowercase().contains("requirements")
+            }
         }
     };
     let list: Vec<&String> = names.iter().filter(is).collect();

@@ -50,6 +50,9 @@ impl Marker {
             if text.contains(" or ") { format!("({text})") } else { text.clone() }
         };
         let text = match (&self.text, &other.text) {
+            // One that follows from the other says nothing more.
+            (Some(a), Some(_)) if tree == self.tree => Some(a.clone()),
+            (Some(_), Some(b)) if tree == other.tree => Some(b.clone()),
             (Some(a), Some(b)) => Some(format!("{} and {}", wrap(a), wrap(b))),
             (a, b) => a.clone().or_else(|| b.clone()),
         };

@@ -188,7 +188,8 @@ impl Batch {
         }
         let mut told = Vec::new();
         for demand in &self.demands {
-            if let Some(finding) = ambiguous(demand)
+            let beside = self.index.is_some() && !self.extra.is_empty();
+            if let Some(finding) = ambiguous(demand, beside)
                 && let Some(index) = &demand.index
                 && !told.contains(&index.place)
             {
@@ -222,9 +223,11 @@ impl Batch {
 }
 
 /// `--extra-index-url` beside another index: the installer takes the highest version of both.
-fn ambiguous(demand: &Demand) -> Option<Finding> {
-    let index = demand.index.as_ref().filter(|i| i.extra)?;
-    if demand.label().is_some() || demand.kind != Kind::Requirement {
+/// `beside`: there is an `--index-url` and something beside it.
+fn ambiguous(demand: &Demand, beside: bool) -> Option<Finding> {
+    let index = demand.index.as_ref().filter(|i| i.extra || beside && i.variant.is_some())?;
+    let other = !of_pytorch(&demand.name) || demand.label().is_some();
+    if other || demand.kind != Kind::Requirement {
         return None;
     }
     Some(
@@ -232,7 +235,7 @@ fn ambiguous(demand: &Demand) -> Option<Finding> {
             Code::AmbiguousIndex,
             Severity::Warning,
             format!(
-                "`{}` may come from `{}` or from the main index: the installer takes the higher version of both",
+                "`{}` may come from `{}` or from another index: the installer takes the higher version of both",
                 demand.name, index.url
             ),
         )
