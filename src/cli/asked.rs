@@ -27,7 +27,7 @@ impl Asked {
     /// The answer for all targets and all sets of the project's options.
     pub fn solve(&self, matrix: &Matrix) -> Outcome {
         match &self.parts {
-            Ok(parts) => resolve_parts(&parts.parts, &self.project, matrix),
+            Ok(parts) => resolve_parts(parts, &self.project, matrix),
             Err(clashes) => Outcome::Unsatisfiable(Explanation {
                 clash: Vec::new(),
                 reasons: clashes.clone(),
@@ -69,9 +69,6 @@ pub fn asked(args: &Wanted, matrix: &Matrix, output: &Output) -> Result<Asked, E
     let answers = answers(&project, args)?;
     let parts = parts(&problem, &project, &answers, &fixed, matrix);
     if let Ok(parts) = &parts {
-        for name in &parts.left_out {
-            output.talk(format_args!("left out: `{name}` asks for builds without CUDA"));
-        }
         if output.verbose {
             for part in &parts.parts {
                 for problem in part.problems.iter().take(1) {

@@ -102,7 +102,11 @@ fn stack() -> Stack {
 fn lock_of(stacks: Vec<Stack>) -> Result<Lockfile, Error> {
     let matrix =
         Matrix { id: "2026.11.0".into(), digest: Sha256::of(b"").to_string(), ..Matrix::default() };
-    Lockfile::from_resolution(&Resolution { stacks }, &matrix, "torch >=2.8\n")
+    Lockfile::from_resolution(
+        &Resolution { stacks, left_out: Vec::new() },
+        &matrix,
+        "torch >=2.8\n",
+    )
 }
 
 #[test]

@@ -155,6 +155,9 @@ pub fn resolution(resolution: &Resolution, matrix: &Matrix) -> String {
         text.push('\n');
         chain(stack, matrix, &mut text);
     }
+    for left in &resolution.left_out {
+        let _ = writeln!(text, "\n{} {}: {}", paint(WARN, "left out"), left.name, left.why);
+    }
     let _ = writeln!(text, "\n{}", paint(DIM, matrix_line(matrix)));
     text
 }

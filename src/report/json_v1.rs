@@ -8,7 +8,8 @@ use crate::domain::{Code, Finding, Severity};
 use crate::matrix::{GpuMatch, Matrix};
 use crate::resolve::physics::Served;
 use crate::resolve::{
-    DriverBounds, Explanation, JudgedGpu, Judgement, Outcome, Pin, PinIndex, Stack, Unplaced,
+    DriverBounds, Explanation, JudgedGpu, Judgement, LeftOut, Outcome, Pin, PinIndex, Stack,
+    Unplaced,
 };
 
 #[derive(Serialize)]
@@ -98,8 +99,15 @@ struct CheckV1<'a> {
 struct ResolveV1<'a> {
     result: &'static str,
     targets: Vec<TargetV1<'a>>,
+    left_out: Vec<LeftOutV1<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     explanation: Option<ExplanationV1<'a>>,
+}
+
+#[derive(Serialize)]
+struct LeftOutV1<'a> {
+    name: &'a str,
+    why: &'a str,
 }
 
 #[derive(Serialize)]
@@ -314,6 +322,10 @@ fn package(pin: &Pin) -> PackageV1<'_> {
 
 /// `gpuseal.resolve`
 pub fn resolve(outcome: &Outcome, matrix: &Matrix) -> String {
+    let left_out: &[LeftOut] = match outcome {
+        Outcome::Solved(resolution) => &resolution.left_out,
+        _ => &[],
+    };
     let (result, stacks, explanation): (_, &[Stack], Option<&Explanation>) = match outcome {
         Outcome::Solved(resolution) => ("ok", &resolution.stacks, None),
         Outcome::Unsatisfiable(explanation) => ("unsatisfiable", &[], Some(explanation)),
@@ -325,6 +337,7 @@ pub fn resolve(outcome: &Outcome, matrix: &Matrix) -> String {
         ResolveV1 {
             result,
             targets: stacks.iter().map(target).collect(),
+            left_out: left_out.iter().map(|l| LeftOutV1 { name: &l.name, why: &l.why }).collect(),
             explanation: explanation.map(|e| ExplanationV1 {
                 clash: &e.clash,
                 targets: &e.targets,

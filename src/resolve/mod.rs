@@ -23,7 +23,7 @@ pub use explain::{Cure, Demand, Explanation};
 pub use judge::{DriverBounds, DriverMode, JudgedGpu, Judgement, judge};
 pub use parts::{Fixed, Part, Parts, Pinned, Unpinned, parts, pinned, resolve_parts};
 pub use problem::{Pool, Problem, Unplaced, place_gpu};
-pub use stack::{Alternative, BaseChoice, Pin, PinIndex, Resolution, Stack};
+pub use stack::{Alternative, BaseChoice, LeftOut, Pin, PinIndex, Resolution, Stack};
 
 /// What `resolve` comes to.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Outcome;
 use super::case::Case;
 use super::problem::{Pool, Problem};
-use super::stack::{Resolution, Stack};
+use super::stack::{LeftOut, Resolution, Stack};
 use crate::domain::{
     Code, Finding, Package, Platform, PythonVersion, Severity, TorchVersion, WheelVariant,
 };
@@ -199,36 +199,74 @@ pub fn pinned(
     Ok(pinned)
 }
 
-/// Solves every part; the first that has no answer is explained.
-pub fn resolve_parts(parts: &[Part], project: &Project, matrix: &Matrix) -> Outcome {
-    let mut stacks = Vec::new();
-    for part in parts {
-        let mut failed = None;
-        let solved =
-            part.problems.iter().find_map(|problem| match super::resolve(problem, matrix) {
-                Outcome::Solved(resolution) => Some(resolution),
-                other => {
-                    failed.get_or_insert(other);
-                    None
-                }
-            });
-        let Some(resolution) = solved else {
-            return match failed {
-                Some(Outcome::Unsatisfiable(e)) => Outcome::Unsatisfiable(renamed(e, part)),
-                Some(Outcome::Unknown(e)) => Outcome::Unknown(renamed(e, part)),
-                _ => Outcome::Solved(Resolution { stacks }),
-            };
-        };
-        for mut stack in resolution.stacks {
-            stack.findings.extend(part.findings.iter().cloned());
-            stack.findings.extend(pinned_elsewhere(&stack, project));
-            if !part.name.is_empty() {
-                stack.target = named(&stack.target, &part.name);
+/// Solves every part. A set of options without an answer is left out beside others that have one; what
+/// is left when none has is explained.
+pub fn resolve_parts(parts: &Parts, project: &Project, matrix: &Matrix) -> Outcome {
+    let bare = |name: &String| LeftOut {
+        name: name.clone(),
+        why: "it asks for builds without CUDA".to_owned(),
+    };
+    let mut all =
+        Resolution { stacks: Vec::new(), left_out: parts.left_out.iter().map(bare).collect() };
+    let mut first = None;
+    let mut seen = BTreeSet::new();
+    for part in parts.parts.iter().filter(|part| seen.insert(&part.name)) {
+        // All platforms of a set, or none of them.
+        let mine = parts.parts.iter().filter(|other| other.name == part.name);
+        let stacks: Result<Vec<_>, _> = mine.map(|part| stacks_of(part, project, matrix)).collect();
+        match stacks {
+            Ok(stacks) => all.stacks.extend(stacks.into_iter().flatten()),
+            Err(outcome) => {
+                all.left_out.push(LeftOut { name: part.name.clone(), why: why(&outcome) });
+                first.get_or_insert(*outcome);
             }
-            stacks.push(stack);
         }
     }
-    Outcome::Solved(Resolution { stacks })
+    match first {
+        Some(outcome) if all.stacks.is_empty() => outcome,
+        _ => Outcome::Solved(all),
+    }
+}
+
+/// The stacks of one part: those of the newest Python that has them.
+fn stacks_of(part: &Part, project: &Project, matrix: &Matrix) -> Result<Vec<Stack>, Box<Outcome>> {
+    let mut failed = None;
+    for problem in &part.problems {
+        match super::resolve(problem, matrix) {
+            Outcome::Solved(resolution) => {
+                let mut stacks = resolution.stacks;
+                for stack in &mut stacks {
+                    stack.findings.extend(part.findings.iter().cloned());
+                    stack.findings.extend(pinned_elsewhere(stack, project));
+                    if !part.name.is_empty() {
+                        stack.target = named(&stack.target, &part.name);
+                    }
+                }
+                return Ok(stacks);
+            }
+            other => {
+                failed.get_or_insert(other);
+            }
+        }
+    }
+    match failed {
+        Some(Outcome::Unsatisfiable(e)) => Err(Box::new(Outcome::Unsatisfiable(renamed(e, part)))),
+        Some(Outcome::Unknown(e)) => Err(Box::new(Outcome::Unknown(renamed(e, part)))),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Why a set of options has no answer, in one sentence.
+fn why(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Solved(_) => String::new(),
+        Outcome::Unsatisfiable(e) | Outcome::Unknown(e) if !e.clash.is_empty() => {
+            format!("these clash: {}", e.clash.join("; "))
+        }
+        Outcome::Unsatisfiable(e) | Outcome::Unknown(e) => {
+            e.reasons.first().map_or(String::new(), |reason| reason.message.clone())
+        }
+    }
 }
 
 /// `train` with the extra `cu128` is `train-cu128`: a name is also a build stage and a file.

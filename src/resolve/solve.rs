@@ -129,7 +129,7 @@ impl<'m> Search<'_, 'm> {
                 list.into_iter().find_map(|variant| self.build(pool, release, variant).ok())
             })
             .collect::<Option<Vec<_>>>()?;
-        Some(Resolution { stacks })
+        Some(Resolution { stacks, left_out: Vec::new() })
     }
 
     fn code_count(&self, stack: &Stack) -> usize {

@@ -10,6 +10,17 @@ use crate::domain::{
 pub struct Resolution {
     /// In the order of the requirements.
     pub stacks: Vec<Stack>,
+    /// Sets of the project's options without a stack, where others have one.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A set of a project's options that has no stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Its name: `cpu`, `cu130`.
+    pub name: String,
+    /// Why.
+    pub why: String,
 }
 
 /// What one target gets.

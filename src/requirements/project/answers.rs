@@ -120,7 +120,10 @@ impl Project {
         all
     }
 
-    /// All sets of options that can be installed together.
+    /// All sets of options that can be installed together and that differ in the build.
+    ///
+    /// An option that excludes no other is left to the user: an installation without it is whole. Only
+    /// where nothing else brings torch, those that do are taken.
     ///
     /// `None`: there are more than can be answered; the project has to be asked for some of them.
     pub fn answers(&self) -> Option<Vec<Answer>> {
@@ -137,18 +140,26 @@ impl Project {
             (0..options.len()).filter(|at| clash[*at].iter().any(|c| *c)).collect();
         let calm = options.iter().enumerate().filter(|(at, _)| !torn.contains(at));
         let calm: Vec<Choice> = calm.map(|(_, choice)| choice.clone()).collect();
-        let calm: Vec<Choice> = calm.into_iter().chain(self.silent(&options)).collect();
         let mut sets = Vec::new();
         independent(&torn, &clash, &mut Vec::new(), &mut sets, &mut 0)?;
         Some(
             sets.into_iter()
                 .map(|set| {
                     let named: Vec<Choice> = set.iter().map(|at| options[*at].clone()).collect();
-                    let choices = named.iter().chain(&calm).cloned().collect();
+                    let brought =
+                        self.bring_torch(None) || named.iter().any(|c| self.bring_torch(Some(c)));
+                    let needed = calm.iter().filter(|c| !brought && self.bring_torch(Some(c)));
+                    let choices = named.iter().chain(needed).cloned().collect();
                     Answer { choices, named }
                 })
                 .collect(),
         )
+    }
+
+    /// Whether an option, or what is always installed, asks for torch or what is built with it.
+    fn bring_torch(&self, choice: Option<&Choice>) -> bool {
+        let mine = |d: &&Demand| d.choice.as_ref() == choice && d.kind != Kind::Constraint;
+        self.demands.iter().filter(mine).any(|d| of_pytorch(&d.name))
     }
 
     /// The answer with just these options.

@@ -76,7 +76,7 @@ impl Project {
                 }
                 for b in &demands[at + 1..demands.len().min(MAX_COMPARED)] {
                     if overridden
-                        || !meet(a.choice.as_ref(), b.choice.as_ref())
+                        || !meet((a.choice.as_ref(), &a.place), (b.choice.as_ref(), &b.place))
                         || !contradict(a, b)
                     {
                         continue;
@@ -119,7 +119,7 @@ impl Project {
         for (at, a) in said.iter().take(MAX_COMPARED).enumerate() {
             for b in &said[at + 1..said.len().min(MAX_COMPARED)] {
                 let differ = a.variant != b.variant
-                    && meet(a.choice, b.choice)
+                    && meet((a.choice, a.place), (b.choice, b.place))
                     && !a.marker.excludes(b.marker);
                 // One line that says two things of the same package is told once.
                 if !differ || !told.insert((a.place.min(b.place), a.place.max(b.place), a.by, b.by))
@@ -179,7 +179,8 @@ impl Project {
         let mut findings = Vec::new();
         for (at, a) in self.python.iter().enumerate() {
             for b in &self.python[at + 1..] {
-                if meet(a.choice.as_ref(), b.choice.as_ref()) && pythons_contradict(a, b) {
+                let both = meet((a.choice.as_ref(), &a.place), (b.choice.as_ref(), &b.place));
+                if both && pythons_contradict(a, b) {
                     findings.push(
                         conflict(
                             format!(
@@ -311,8 +312,24 @@ fn stale(message: String, place: &Place) -> Finding {
 }
 
 /// Whether two lines can be in force together: one of them always is, or they are of one option.
-fn meet(a: Option<&Choice>, b: Option<&Choice>) -> bool {
-    a.is_none() || b.is_none() || a == b
+///
+/// What another manager says of its environment (conda, pixi, a Dockerfile) says nothing about an
+/// option of the package: it may be installed there without.
+fn meet(a: (Option<&Choice>, &Place), b: (Option<&Choice>, &Place)) -> bool {
+    match (a.0, b.0) {
+        (Some(Choice::Extra(_) | Choice::Group(_)), None) => elsewhere(a.1) || !elsewhere(b.1),
+        (None, Some(Choice::Extra(_) | Choice::Group(_))) => elsewhere(b.1) || !elsewhere(a.1),
+        (None, _) | (_, None) => true,
+        (a, b) => a == b,
+    }
+}
+
+/// Whether a line stands in the manifest of an environment rather than of the package itself.
+fn elsewhere(place: &Place) -> bool {
+    let file = place.file.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    let named = ["cog.yaml", "pixi.toml", "containerfile"].contains(&file.as_str());
+    let docker = file.starts_with("dockerfile") || file.ends_with("dockerfile");
+    named || docker || file.contains("environment") || file.starts_with("conda.")
 }
 
 /// Whether a lock is made of the file that a demand stands in.

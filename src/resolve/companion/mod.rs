@@ -250,6 +250,15 @@ impl<'m> Bench<'_, 'm> {
             }
             return;
         };
+        // What its own metadata pins counts before the list of what belongs together.
+        let own = row.and_then(|r| r.requires.get("torch"));
+        let own = own.and_then(|s| s.split(['+', ';']).next()).map(str::trim);
+        let own = own.filter(|s| s.starts_with("==")).map(VersionSpecifiers::from_str);
+        if exact.is_some()
+            && matches!(own, Some(Ok(spec)) if spec.contains(&wheel.release.version.pep440()))
+        {
+            return;
+        }
         let all: Vec<&String> = train.exact.iter().chain(&train.open).collect();
         let belongs = all.iter().any(|v| v.parse().is_ok_and(|v: Version| self.package.admits(&v)));
         if belongs {
@@ -571,6 +580,12 @@ pub fn pypi_build_fits(
     })
 }
 
+/// Only a lower bound.
+fn open(spec: &VersionSpecifiers) -> bool {
+    use pep440_rs::Operator as Op;
+    spec.iter().all(|s| matches!(s.operator(), Op::GreaterThanEqual | Op::GreaterThan))
+}
+
 /// The row that a request picks: the exact one; of several the newest that belongs to torch, or the newest.
 pub fn pick<'m>(
     matrix: &'m Matrix,
@@ -587,16 +602,36 @@ pub fn pick<'m>(
     if package.exact().is_some() {
         return admitted().next();
     }
+    let linked =
+        matrix.companion_rules(&package.name, None).iter().any(|rule| rule.cuda != CudaRule::Any);
     let belongs = |c: &&Companion| {
         let Some(wheel) = wheel else { return true };
         if let Some(train) = wheel.release.train.get(&c.package) {
             return train.exact.contains(&c.version) || train.open.contains(&c.version);
         }
+        // torch's own metadata pins Triton; a documented table names the line of others.
+        if let Some(pin) = wheel.variant.triton.as_deref().filter(|_| c.package == "triton") {
+            let version = c.version.parse().ok();
+            return VersionSpecifiers::from_str(pin)
+                .is_ok_and(|pin| version.is_some_and(|v: Version| pin.contains(&v)));
+        }
+        let (major, minor) = wheel.release.version.line();
+        if let Some(line) = &c.documented_torch {
+            return *line == format!("{major}.{minor}");
+        }
         let spec =
             c.requires.get("torch").map(|s| s.split(['+', ';']).next().unwrap_or_default().trim());
         match spec.filter(|s| !s.is_empty()).map(VersionSpecifiers::from_str) {
+            // An open range of code that is linked with torch and CUDA holds for the line that it was
+            // compiled against, whatever its metadata hopes.
+            Some(Ok(spec)) if linked && open(&spec) => {
+                let line =
+                    spec.iter().find_map(|s| s.version().release().get(..2).map(<[u64]>::to_vec));
+                line.is_some_and(|line| line == [u64::from(major), u64::from(minor)])
+            }
             Some(Ok(spec)) => spec.contains(&wheel.release.version.pep440()),
-            _ => true,
+            // Linked with torch, and nobody knows with which: never before one that is known.
+            _ => !linked,
         }
     };
     admitted().filter(|c| !c.yanked).find(belongs).or_else(|| admitted().next())
