@@ -43,19 +43,20 @@ pub struct Part {
     pub findings: Vec<Finding>,
 }
 
-/// The parts of a project, and the names of those without anything for a GPU, which are left out.
+/// The parts of a project, and the sets of options that are left out beside them.
 #[derive(Debug, Clone, Default)]
 pub struct Parts {
     /// To be solved.
     pub parts: Vec<Part>,
-    /// Left out: they ask for builds without CUDA.
-    pub left_out: Vec<String>,
+    /// Sets that contradict themselves, or that ask for builds without CUDA.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// Lays the demands of a project under a problem.
 ///
 /// # Errors
-/// Lines that contradict each other about a package this program answers for.
+/// Lines that contradict each other about a package this program answers for, or that ask for builds
+/// without CUDA, when that leaves nothing to solve.
 pub fn parts(
     problem: &Problem,
     project: &Project,
@@ -68,16 +69,14 @@ pub fn parts(
         platforms.entry(pool.platform()).or_default().push(pool.clone());
     }
     let mut all = Parts::default();
-    let mut clashes = Vec::new();
+    let mut refusals = Vec::new();
     for answer in answers {
         let mut here = Vec::new();
-        let mut cpu = true;
+        let mut against = Vec::new();
         for (platform, targets) in &platforms {
             let layer = Layer { problem, project, answer, fixed, matrix, platform: *platform };
             let built = layer.problems(targets);
-            clashes.extend(built.pythons);
-            clashes.extend(built.clashes);
-            cpu &= built.cpu;
+            against.extend(built.against);
             here.push(Part {
                 name: answer.name(),
                 answer: answer.clone(),
@@ -85,26 +84,27 @@ pub fn parts(
                 findings: layer.findings(),
             });
         }
-        if cpu && answers.len() > 1 {
-            all.left_out.push(answer.name());
-        } else {
-            // One problem where the platforms do not matter: one release for all targets.
-            match &here[..] {
-                [first, rest @ ..] if rest.iter().all(|part| first.asks_the_same(part)) => {
-                    let mut joined = first.clone();
-                    for one in &mut joined.problems {
-                        one.targets.clone_from(&problem.targets);
-                    }
-                    all.parts.push(joined);
+        if let Some(first) = against.first() {
+            all.left_out.push(LeftOut { name: answer.name(), why: first.message.clone() });
+            refusals.append(&mut against);
+            continue;
+        }
+        // One problem where the platforms do not matter: one release for all targets.
+        match &here[..] {
+            [first, rest @ ..] if rest.iter().all(|part| first.asks_the_same(part)) => {
+                let mut joined = first.clone();
+                for one in &mut joined.problems {
+                    one.targets.clone_from(&problem.targets);
                 }
-                _ => all.parts.extend(here),
+                all.parts.push(joined);
             }
+            _ => all.parts.extend(here),
         }
     }
-    if !clashes.is_empty() {
+    if all.parts.is_empty() {
         let mut seen = BTreeSet::new();
-        clashes.retain(|finding: &Finding| seen.insert(finding.message.clone()));
-        return Err(clashes);
+        refusals.retain(|finding: &Finding| seen.insert(finding.message.clone()));
+        return Err(refusals);
     }
     if all.parts.iter().map(|part| &part.name).collect::<BTreeSet<_>>().len() < 2 {
         for part in &mut all.parts {
@@ -202,12 +202,7 @@ pub fn pinned(
 /// Solves every part. A set of options without an answer is left out beside others that have one; what
 /// is left when none has is explained.
 pub fn resolve_parts(parts: &Parts, project: &Project, matrix: &Matrix) -> Outcome {
-    let bare = |name: &String| LeftOut {
-        name: name.clone(),
-        why: "it asks for builds without CUDA".to_owned(),
-    };
-    let mut all =
-        Resolution { stacks: Vec::new(), left_out: parts.left_out.iter().map(bare).collect() };
+    let mut all = Resolution { stacks: Vec::new(), left_out: parts.left_out.clone() };
     let mut first = None;
     let mut seen = BTreeSet::new();
     for part in parts.parts.iter().filter(|part| seen.insert(&part.name)) {
@@ -335,19 +330,20 @@ struct Layer<'a> {
 #[derive(Default)]
 struct Built {
     problems: Vec<Problem>,
-    /// Lines that no version answers, whatever the Python.
-    clashes: Vec<Finding>,
-    /// Lines about Python itself.
-    pythons: Vec<Finding>,
-    /// Everything asks for builds without CUDA.
-    cpu: bool,
+    /// Why there is nothing to solve, whatever the Python.
+    against: Vec<Finding>,
 }
 
 impl Layer<'_> {
     fn problems(&self, targets: &[Pool]) -> Built {
-        let mut built = Built { cpu: true, ..Built::default() };
-        let python =
-            if self.fixed.python { self.problem.python.clone() } else { self.python(&mut built) };
+        let mut built = Built::default();
+        let python = if self.fixed.python { self.problem.python.clone() } else { self.python() };
+        if !self.fixed.python {
+            built.against = self.project.python_clashes(self.answer);
+            if !built.against.is_empty() {
+                return built;
+            }
+        }
         let admits = |minor: &u8| {
             python.as_ref().is_none_or(|wish| match wish {
                 PythonWish::Exact(version) => version.minor == *minor,
@@ -369,25 +365,24 @@ impl Layer<'_> {
         }
         let one = runs.len() < 2;
         for (low, high, wish) in &runs {
-            let clashes = self.clashes(wish);
-            if !clashes.is_empty() {
-                built.clashes.extend(clashes);
+            let mut against = self.clashes(wish);
+            against.extend(self.without_cuda(wish));
+            if !against.is_empty() {
+                built.against.append(&mut against);
                 continue;
             }
-            built.cpu &= wish.variant.is_some_and(|(variant, ..)| variant.cuda().is_none());
             let python = if one { python.clone() } else { narrowed(python.as_ref(), *low, *high) };
             built.problems.push(self.problem_of(wish, python, targets));
         }
-        // A clash that only other Pythons meet stops nothing.
+        // What only other Pythons meet stops nothing.
         if !built.problems.is_empty() {
-            built.clashes.clear();
+            built.against.clear();
         }
         built
     }
 
-    fn python(&self, built: &mut Built) -> Option<PythonWish> {
+    fn python(&self) -> Option<PythonWish> {
         let said = self.project.python_of(self.answer);
-        built.pythons.extend(self.project.python_clashes(self.answer));
         let exact = said.iter().find_map(|said| {
             let text = said.versions.to_string();
             text.strip_prefix("==").filter(|t| !t.contains(',')).and_then(|t| t.parse().ok())
@@ -423,6 +418,25 @@ impl Layer<'_> {
             (demands, wish.variant.map(|(variant, by, _)| (variant, by)))
         };
         key(a) == key(b)
+    }
+
+    /// A build for other hardware is asked for, and cards of NVIDIA are to run it.
+    fn without_cuda(&self, wish: &Wish<'_>) -> Option<Finding> {
+        let (variant, by, place) = wish.variant.filter(|_| !self.fixed.cuda)?;
+        if variant.cuda().is_some() {
+            return None;
+        }
+        let (code, what) = match variant {
+            WheelVariant::Cpu => (Code::CpuOnlyWheel, "which has no GPU code"),
+            _ => (Code::ArchNotInBinary, "which has no code for NVIDIA's cards"),
+        };
+        let message = format!("{place} asks for the build {variant} ({}), {what}", by.word());
+        Some(
+            Finding::new(code, Severity::Error, message)
+                .at(place)
+                .fact(format!("the build is named by {}", by.word()), place.to_string())
+                .help("name a CUDA build there, or give --cuda"),
+        )
     }
 
     fn clashes(&self, wish: &Wish<'_>) -> Vec<Finding> {
@@ -497,17 +511,13 @@ impl Layer<'_> {
                 match variant {
                     Some((variant, By::Config, place)) => {
                         problem.cuda = self.cuda(variant, &place.to_string());
-                        if problem.cuda.is_none() {
-                            let wish = problem.torch.get_or_insert_with(|| TorchWish {
-                                given: format!("build {variant} ({place})"),
-                                versions: pep440_rs::VersionSpecifiers::default(),
-                                variant: None,
-                            });
-                            wish.variant = Some(variant);
-                        }
                     }
-                    // An index or a label counts before the configuration.
-                    Some(_) => problem.cuda = None,
+                    // An index or a label counts before the configuration; and who names a build
+                    // means it, announced or not.
+                    Some(_) => {
+                        problem.cuda = None;
+                        problem.allow.unofficial = true;
+                    }
                     None => (),
                 }
             }

@@ -387,6 +387,9 @@ impl<'m> Search<'_, 'm> {
         wheel: Wheel<'m>,
         label: Option<&str>,
     ) -> (Pin, Package) {
+        let torch = wheel.release.version.pep440();
+        let narrowed = companion::narrowed(self.matrix, package, &torch);
+        let package = narrowed.as_ref().unwrap_or(package);
         let row = companion::pick(self.matrix, package, Some(wheel));
         let of_pytorch = OF_PYTORCH.contains(&package.name.as_str());
         let local = package

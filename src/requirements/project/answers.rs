@@ -79,8 +79,8 @@ impl Project {
     /// by [`By::Image`]: they bring a torch of their own.
     pub fn said(&self) -> Vec<Said<'_>> {
         let of_demand = |demand: &'_ Demand| {
-            let pytorch =
-                of_pytorch(&demand.name) || !demand.name.is_empty() && demand.label().is_some();
+            // The label of another package names the CUDA of its own build, not of torch's.
+            let pytorch = of_pytorch(&demand.name);
             if !pytorch || demand.kind == Kind::Constraint && demand.label().is_none() {
                 return Vec::new();
             }
@@ -132,12 +132,17 @@ impl Project {
             return None;
         }
         let said = self.said();
-        let clash: Vec<Vec<bool>> = options
+        let mut clash: Vec<Vec<bool>> = options
             .iter()
             .map(|a| options.iter().map(|b| a != b && self.exclude(a, b, &said)).collect())
             .collect();
         let torn: Vec<usize> =
             (0..options.len()).filter(|at| clash[*at].iter().any(|c| *c)).collect();
+        // Files that stand beside each other are ways to install, of which one takes one.
+        let beside = |at: usize| matches!(options[at], Choice::File(_) | Choice::Stage(_));
+        for (a, b) in torn.iter().flat_map(|a| torn.iter().map(move |b| (*a, *b))) {
+            clash[a][b] |= a != b && beside(a) && beside(b);
+        }
         let calm = options.iter().enumerate().filter(|(at, _)| !torn.contains(at));
         let calm: Vec<Choice> = calm.map(|(_, choice)| choice.clone()).collect();
         let mut sets = Vec::new();
@@ -222,7 +227,7 @@ impl Project {
         let builds = said.iter().filter(|s| s.choice == Some(a)).any(|x| {
             said.iter()
                 .filter(|s| s.choice == Some(b))
-                .any(|y| x.variant != y.variant && !x.marker.excludes(y.marker))
+                .any(|y| x.variant != y.variant && x.marker.meets(y.marker))
         });
         versions || builds
     }
@@ -301,6 +306,12 @@ impl Project {
             .filter(|d| d.kind != Kind::Constraint)
             .map(|d| d.name.as_str())
             .collect();
+        // A line of another manifest that an option of the package replaces.
+        let chosen: Vec<&Demand> = demands.iter().filter(|d| d.choice.is_some()).copied().collect();
+        demands.retain(|d| {
+            d.choice.is_some()
+                || !chosen.iter().any(|c| c.name == d.name && contradict(c, d) && !meet(*c, *d))
+        });
         demands.retain(|d| {
             let name = d.name.as_str();
             wanted.contains(name)
@@ -345,18 +356,73 @@ impl Wish<'_> {
 
 /// Whether no version, or no build, answers both demands in some environment that both apply to.
 pub fn contradict(a: &Demand, b: &Demand) -> bool {
-    if a.name != b.name || a.marker.excludes(&b.marker) {
+    if a.name != b.name {
         return false;
     }
     let labels = matches!((a.label(), b.label()), (Some(x), Some(y)) if x != y);
-    labels || a.ranges().intersection(&b.ranges()).is_empty()
+    let differ = labels || a.ranges().intersection(&b.ranges()).is_empty();
+    differ && a.marker.meets(&b.marker)
+}
+
+/// Whether two lines can be in force together: both always are, or they are of one option, or one is
+/// of an option of the very package that the other always belongs to.
+///
+/// Files beside each other are ways to install, and what another manager says of its environment
+/// (conda, pixi, a Dockerfile) says nothing about an option of the package.
+pub fn meet(a: &impl Line, b: &impl Line) -> bool {
+    match (a.choice(), b.choice()) {
+        (None, None) => true,
+        (Some(Choice::Extra(_) | Choice::Group(_)), None)
+        | (None, Some(Choice::Extra(_) | Choice::Group(_))) => {
+            let (a, b) = (a.place(), b.place());
+            a.file == b.file || is_metadata(a) && is_metadata(b)
+        }
+        (None, _) | (_, None) => false,
+        (a, b) => a == b,
+    }
+}
+
+/// Whether a line stands in the metadata of a package.
+fn is_metadata(place: &Place) -> bool {
+    let file = place.file.rsplit('/').next().unwrap_or_default();
+    ["pyproject.toml", "setup.cfg", "setup.py", "gpuseal.yaml"].contains(&file)
+}
+
+/// Something that stands on a line, for one option or for all.
+pub trait Line {
+    /// The option.
+    fn choice(&self) -> Option<&Choice>;
+    /// The line.
+    fn place(&self) -> &Place;
+}
+
+macro_rules! lines {
+    ($($type:ty),+) => {$(
+        impl Line for $type {
+            fn choice(&self) -> Option<&Choice> {
+                self.choice.as_ref()
+            }
+            fn place(&self) -> &Place {
+                &self.place
+            }
+        }
+    )+};
+}
+lines!(Demand, PythonSaid);
+
+impl Line for Said<'_> {
+    fn choice(&self) -> Option<&Choice> {
+        self.choice
+    }
+    fn place(&self) -> &Place {
+        self.place
+    }
 }
 
 /// Whether two demands name different builds.
 fn builds_differ(a: &Demand, b: &Demand) -> bool {
     let variant = |demand: &Demand| demand.variants().first().map(|(_, variant)| *variant);
-    matches!((variant(a), variant(b)), (Some(x), Some(y)) if x != y)
-        && !a.marker.excludes(&b.marker)
+    matches!((variant(a), variant(b)), (Some(x), Some(y)) if x != y) && a.marker.meets(&b.marker)
 }
 
 /// Whether no Python answers both.

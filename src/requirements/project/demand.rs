@@ -185,6 +185,8 @@ pub struct Demand {
     pub link: Option<Link>,
     /// How binding it is.
     pub kind: Kind,
+    /// Its files are named by hash.
+    pub hashed: bool,
     /// Option of the project that it belongs to.
     pub choice: Option<Choice>,
     /// Where it stands.
@@ -203,6 +205,7 @@ impl Demand {
             index: None,
             link: None,
             kind: Kind::Requirement,
+            hashed: false,
             choice: None,
             place,
         }

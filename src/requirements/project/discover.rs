@@ -52,6 +52,7 @@ pub fn folder(folder: &Path) -> Result<Project, Error> {
         &names,
         conda,
         &["environment.yml", "environment.yaml", "conda.yaml", "conda.yml"],
+        true,
         |name, choice| {
             let text = open(&mut reader, name)?;
             conda::read(&text, &mut reader, choice)
@@ -63,7 +64,8 @@ pub fn folder(folder: &Path) -> Result<Project, Error> {
             || file.starts_with("Dockerfile")
             || file.to_ascii_lowercase().ends_with(".dockerfile")
     };
-    beside(&names, docker, &["Dockerfile", "Containerfile"], |name, choice| {
+    // Only the one of that very name is the project's; others are for some purpose of their own.
+    beside(&names, docker, &["Dockerfile", "Containerfile"], false, |name, choice| {
         let text = open(&mut reader, name)?;
         if is_ours(&text) {
             reader.began(&text, "rendered by gpuseal");
@@ -151,17 +153,18 @@ fn names(folder: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// Files of one kind: the one with the plain name belongs to the project, or the only one; the others
-/// are choices.
+/// Files of one kind: the one with the plain name belongs to the project, or the only one where one
+/// `alone` does; the others are choices.
 fn beside(
     names: &[String],
     is: impl Fn(&str) -> bool,
     plain: &[&str],
+    alone: bool,
     mut read: impl FnMut(&str, Option<&Choice>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let list: Vec<_> = names.iter().filter(|name| is(name)).collect();
     for name in &list {
-        let main = list.len() == 1 || plain.contains(&name.as_str());
+        let main = alone && list.len() == 1 || plain.contains(&name.as_str());
         let choice = Choice::File((*name).clone());
         read(name, (!main).then_some(&choice))?;
     }

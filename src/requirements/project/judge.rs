@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::answers::{Answer, Said, contradict, pythons_contradict};
+use super::answers::{Answer, Said, contradict, meet, pythons_contradict};
 use super::demand::{By, Choice, Demand, Kind, Pin, Project};
 use super::link;
 use super::marker::Marker;
@@ -75,10 +75,7 @@ impl Project {
                     );
                 }
                 for b in &demands[at + 1..demands.len().min(MAX_COMPARED)] {
-                    if overridden
-                        || !meet((a.choice.as_ref(), &a.place), (b.choice.as_ref(), &b.place))
-                        || !contradict(a, b)
-                    {
+                    if overridden || !meet(*a, *b) || !contradict(a, b) {
                         continue;
                     }
                     findings.push(self.versions_clash(a, b));
@@ -118,9 +115,7 @@ impl Project {
         let mut told = BTreeSet::new();
         for (at, a) in said.iter().take(MAX_COMPARED).enumerate() {
             for b in &said[at + 1..said.len().min(MAX_COMPARED)] {
-                let differ = a.variant != b.variant
-                    && meet((a.choice, a.place), (b.choice, b.place))
-                    && !a.marker.excludes(b.marker);
+                let differ = a.variant != b.variant && meet(a, b) && a.marker.meets(b.marker);
                 // One line that says two things of the same package is told once.
                 if !differ || !told.insert((a.place.min(b.place), a.place.max(b.place), a.by, b.by))
                 {
@@ -179,8 +174,7 @@ impl Project {
         let mut findings = Vec::new();
         for (at, a) in self.python.iter().enumerate() {
             for b in &self.python[at + 1..] {
-                let both = meet((a.choice.as_ref(), &a.place), (b.choice.as_ref(), &b.place));
-                if both && pythons_contradict(a, b) {
+                if meet(a, b) && pythons_contradict(a, b) {
                     findings.push(
                         conflict(
                             format!(
@@ -309,27 +303,6 @@ fn stale(message: String, place: &Place) -> Finding {
         _ => "write the lock anew with the tool that made it",
     };
     Finding::new(Code::LockStale, Severity::Error, message).at(place).help(tool)
-}
-
-/// Whether two lines can be in force together: one of them always is, or they are of one option.
-///
-/// What another manager says of its environment (conda, pixi, a Dockerfile) says nothing about an
-/// option of the package: it may be installed there without.
-fn meet(a: (Option<&Choice>, &Place), b: (Option<&Choice>, &Place)) -> bool {
-    match (a.0, b.0) {
-        (Some(Choice::Extra(_) | Choice::Group(_)), None) => elsewhere(a.1) || !elsewhere(b.1),
-        (None, Some(Choice::Extra(_) | Choice::Group(_))) => elsewhere(b.1) || !elsewhere(a.1),
-        (None, _) | (_, None) => true,
-        (a, b) => a == b,
-    }
-}
-
-/// Whether a line stands in the manifest of an environment rather than of the package itself.
-fn elsewhere(place: &Place) -> bool {
-    let file = place.file.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
-    let named = ["cog.yaml", "pixi.toml", "containerfile"].contains(&file.as_str());
-    let docker = file.starts_with("dockerfile") || file.ends_with("dockerfile");
-    named || docker || file.contains("environment") || file.starts_with("conda.")
 }
 
 /// Whether a lock is made of the file that a demand stands in.

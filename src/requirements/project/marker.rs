@@ -7,6 +7,9 @@ use pep508_rs::{ExtraName, MarkerEnvironment, MarkerEnvironmentBuilder, MarkerTr
 
 use crate::domain::{Platform, PythonVersion};
 
+/// Minor versions of Python 3 that a project may be meant for.
+const PYTHONS: std::ops::RangeInclusive<u8> = 7..=15;
+
 /// A condition on the environment, as written and as it is evaluated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marker {
@@ -87,6 +90,25 @@ impl Marker {
     /// Whether no environment satisfies both.
     pub fn excludes(&self, other: &Self) -> bool {
         self.tree.is_disjoint(&other.tree)
+    }
+
+    /// Whether some machine that this program knows of satisfies both.
+    pub fn meets(&self, other: &Self) -> bool {
+        if self.tree.is_true() || other.tree.is_true() {
+            return !self.tree.is_false() && !other.tree.is_false();
+        }
+        if self.excludes(other) {
+            return false;
+        }
+        let mut both = self.tree.clone();
+        both.and(other.tree.clone());
+        // Whatever extras are asked for: those were compared already.
+        let both = both.simplify_extras_with(|_| true);
+        Platform::ALL.iter().any(|platform| {
+            PYTHONS.clone().any(|minor| {
+                both.evaluate(&Setting::new(*platform, PythonVersion::new(minor)).0, &[])
+            })
+        })
     }
 
     /// Whether it holds there, with these extras asked for.

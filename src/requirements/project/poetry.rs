@@ -247,9 +247,16 @@ impl Poetry<'_> {
             marker = marker.and(&parse(node.line, node.text().unwrap_or_default())?);
         }
         if let Some(node) = node.get("platform") {
-            let name = node.text().unwrap_or_default();
-            marker =
-                marker.and(&parse(node.line, &format!("sys_platform == '{}'", quotable(name)))?);
+            let all: Vec<String> = node
+                .text()
+                .unwrap_or_default()
+                .split("||")
+                .map(|one| match one.trim().strip_prefix("!=") {
+                    Some(other) => format!("sys_platform != '{}'", quotable(other)),
+                    None => format!("sys_platform == '{}'", quotable(one)),
+                })
+                .collect();
+            marker = marker.and(&parse(node.line, &all.join(" or "))?);
         }
         if let Some(node) = node.get("python") {
             let given = node.text().unwrap_or_default();

@@ -91,6 +91,12 @@ fn nested(
         batch.options(&words, &text.place(line));
         if let Some(given) = &words.requirement {
             batch.requirement(given, text, line, kind, reader)?;
+            if words.hashed
+                && let Some(demand) =
+                    batch.demands.last_mut().filter(|d| d.place == text.place(line))
+            {
+                demand.hashed = true;
+            }
         }
     }
     above.pop();
@@ -165,7 +171,10 @@ impl Batch {
         let wheels = || {
             let all = || self.extra.iter().filter(|i| link::is_pytorch(&i.url));
             let label = demand.label();
-            all().find(|i| i.variant.is_some() && i.variant == label).or_else(|| all().next())
+            all()
+                .find(|i| i.variant.is_some() && i.variant == label)
+                .or_else(|| all().find(|i| i.url.contains("pytorch")))
+                .or_else(|| all().next())
         };
         let own = self.index.as_ref();
         match own {
@@ -226,7 +235,9 @@ impl Batch {
 /// `beside`: there is an `--index-url` and something beside it.
 fn ambiguous(demand: &Demand, beside: bool) -> Option<Finding> {
     let index = demand.index.as_ref().filter(|i| i.extra || beside && i.variant.is_some())?;
-    let other = !of_pytorch(&demand.name) || demand.label().is_some();
+    // The others carry no label on the index, and a hash lets only one file in.
+    let labelled = ["torch", "torchvision", "torchaudio"].contains(&demand.name.as_str());
+    let other = !labelled || demand.hashed || demand.label().is_some();
     if other || demand.kind != Kind::Requirement {
         return None;
     }
@@ -260,6 +271,8 @@ pub struct Line {
     pub extra: Vec<String>,
     /// `-r` and `-c`: the file, and whether it is a constraint.
     pub files: Vec<(String, bool)>,
+    /// `--hash`: only such a file is installed.
+    pub hashed: bool,
 }
 
 /// Options and whether they take a value.
@@ -350,6 +363,11 @@ impl Line {
                 "--extra-index-url" | "--find-links" | "-f" => line.extra.push(value),
                 "--requirement" | "-r" => line.files.push((value, false)),
                 "--constraint" | "-c" => line.files.push((value, true)),
+                "--hash" => line.hashed = true,
+                // Whatever follows is an address or a folder, never the name of a package.
+                "--editable" | "-e" if !value.contains("://") && !super::link::is_path(&value) => {
+                    line.requirement = Some(format!("./{value}"));
+                }
                 "--editable" | "-e" => line.requirement = Some(value),
                 _ => (),
             }

@@ -4,7 +4,8 @@ mod build;
 
 use std::str::FromStr;
 
-use pep440_rs::{Version, VersionSpecifiers};
+use pep440_rs::{Version, VersionSpecifier, VersionSpecifiers};
+use version_ranges::Ranges;
 
 use super::case::{Case, Index};
 use super::judge::{DriverMode, Wheel};
@@ -578,6 +579,30 @@ pub fn pypi_build_fits(
         CudaRule::Major => cuda.major == torch.major,
         CudaRule::Any => true,
     })
+}
+
+/// A package without the versions that refuse a torch, where a rule has them from a bound on: of
+/// `numpy` that is `numpy<2` beside torch 2.2.
+pub fn narrowed(matrix: &Matrix, package: &Package, torch: &Version) -> Option<Package> {
+    let specifiers = |text: &str| VersionSpecifiers::from_str(text).ok();
+    let mut versions = package.versions.clone();
+    for rule in matrix.companion_rules.iter().filter(|r| r.package == package.name) {
+        let refuses = rule.refuses_torch.as_deref().and_then(specifiers);
+        let from = specifiers(&rule.versions).filter(open);
+        let (Some(refuses), Some(from)) = (refuses, from) else { continue };
+        let Some(bound) = from.iter().map(|s| s.version().clone()).min() else { continue };
+        if refuses.contains(torch) && package.versions.contains(&bound) {
+            let below = VersionSpecifier::less_than_version(bound);
+            versions = versions.iter().cloned().chain([below]).collect();
+        }
+    }
+    let ranges = |versions: &VersionSpecifiers| {
+        versions
+            .iter()
+            .fold(Ranges::full(), |all, spec| all.intersection(&Ranges::from(spec.clone())))
+    };
+    let changed = versions != package.versions && !ranges(&versions).is_empty();
+    changed.then(|| Package { versions, ..package.clone() })
 }
 
 /// Only a lower bound.

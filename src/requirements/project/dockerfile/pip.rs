@@ -39,7 +39,7 @@ const LONG: &str = "\
     log marker no-binary no-binary-package no-build-isolation-package no-build-package \
     no-sources-package only-binary optional override overrides package platform prefix \
     prerelease progress-bar project proxy python python-platform python-version \
-    refresh-package reinstall-package report requirement requirements resolution retries rev \
+    refresh-package reinstall-package report requirement requirements resolution resume-retries retries rev \
     root root-user-action script src tag target timeout torch-backend trusted-host \
     upgrade-package upgrade-strategy use-deprecated use-feature wheel-dir";
 /// Short options with a value.
