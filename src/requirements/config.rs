@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::project::Files;
 use super::{Bad, Error, Requirements, Target, is_target_name};
 use crate::domain::{Package, ParseError, shown};
 use crate::yaml;
@@ -87,7 +88,9 @@ pub fn find(project: &Path) -> Result<Option<PathBuf>, Error> {
         .into_iter()
         .find(|p| p.is_file());
     let pyproject = in_project(project, "pyproject.toml");
-    let inside = pyproject.is_file() && tool_table(&pyproject)?.is_some();
+    // A link out of the project is refused by the reader of the project, which names it.
+    let ours = |path: &Path| Files::of(project).is_ok_and(|files| files.holds(path));
+    let inside = pyproject.is_file() && ours(&pyproject) && tool_table(&pyproject)?.is_some();
     match (own, inside) {
         (Some(own), true) => Err(Error::TwoFiles(own, pyproject)),
         (Some(own), false) => Ok(Some(own)),

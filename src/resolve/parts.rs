@@ -8,7 +8,8 @@ use super::case::Case;
 use super::problem::{Pool, Problem};
 use super::stack::{LeftOut, Resolution, Stack};
 use crate::domain::{
-    Code, Finding, Package, Platform, PythonVersion, Severity, TorchVersion, WheelVariant,
+    Code, Finding, Package, Platform, PythonTag, PythonVersion, Severity, TorchVersion,
+    WheelVariant,
 };
 use crate::matrix::Matrix;
 use crate::requirements::project::{Answer, By, Demand, Kind, Project, Setting, Wish};
@@ -352,18 +353,27 @@ impl Layer<'_> {
         };
         // Runs of neighbouring versions in which the same lines apply, the newest first.
         let mut runs: Vec<(u8, u8, Wish<'_>)> = Vec::new();
+        let mut elsewhere = None;
         for minor in PYTHONS.rev().filter(admits) {
             let version = match &python {
                 Some(PythonWish::Exact(version)) => *version,
                 _ => PythonVersion::new(minor),
             };
             let wish = self.project.wish(self.answer, &Setting::new(self.platform, version));
+            if let Some(finding) = self.another_wheel(&wish, version) {
+                elsewhere.get_or_insert(finding);
+                continue;
+            }
             match runs.last_mut() {
                 Some((low, _, last)) if *low == minor + 1 && self.same(last, &wish) => *low = minor,
                 _ => runs.push((minor, minor, wish)),
             }
         }
-        let one = runs.len() < 2;
+        if runs.is_empty() {
+            built.against.extend(elsewhere);
+            return built;
+        }
+        let one = runs.len() < 2 && elsewhere.is_none();
         for (low, high, wish) in &runs {
             let mut against = self.clashes(wish);
             against.extend(self.without_cuda(wish));
@@ -418,6 +428,39 @@ impl Layer<'_> {
             (demands, wish.variant.map(|(variant, by, _)| (variant, by)))
         };
         key(a) == key(b)
+    }
+
+    /// A wheel that is named by its address is made for another Python or platform.
+    fn another_wheel(&self, wish: &Wish<'_>, python: PythonVersion) -> Option<Finding> {
+        wish.demands.iter().filter(|d| self.matters(&d.name)).find_map(|demand| {
+            let link = demand.link.as_ref()?;
+            let tags = |text: &Option<String>| -> Vec<String> {
+                text.iter().flat_map(|t| t.split('.')).map(str::to_owned).collect()
+            };
+            let pythons: Vec<PythonTag> =
+                tags(&link.python).iter().filter_map(|tag| tag.parse().ok()).collect();
+            let platforms: Vec<Platform> =
+                tags(&link.platform).iter().filter_map(|tag| tag.parse().ok()).collect();
+            let message = if !platforms.is_empty() && !platforms.contains(&self.platform) {
+                format!(
+                    "{}: the wheel of {} is made for {}, and the target is {}",
+                    demand.place, demand.name, platforms[0], self.platform
+                )
+            } else if !pythons.is_empty() && !pythons.iter().any(|tag| tag.admits(python)) {
+                format!(
+                    "{}: the wheel of {} is made for {}, and Python {python} is asked for",
+                    demand.place, demand.name, link.python.as_deref().unwrap_or_default()
+                )
+            } else {
+                return None;
+            };
+            Some(
+                Finding::new(Code::NoSuchWheel, Severity::Error, message)
+                    .at(&demand.place)
+                    .fact(link.address.clone(), demand.place.to_string())
+                    .help("name the wheel of this target, with a marker for each, or a version and an index"),
+            )
+        })
     }
 
     /// A build for other hardware is asked for, and cards of NVIDIA are to run it.

@@ -45,8 +45,9 @@ pub fn folder(folder: &Path) -> Result<Project, Error> {
     }
     let conda = |name: &str| {
         let (stem, end) = name.rsplit_once('.').unwrap_or((name, ""));
+        let plain = ["conda", "env", "conda-env", "conda_env"].contains(&stem);
         matches!(end, "yml" | "yaml")
-            && (stem.starts_with("environment") || stem.ends_with("environment") || stem == "conda")
+            && (stem.starts_with("environment") || stem.ends_with("environment") || plain)
     };
     beside(
         &names,
@@ -90,8 +91,48 @@ pub fn folder(folder: &Path) -> Result<Project, Error> {
         let text = reader.files.read(&folder.join(name), MAX_LOCK_BYTES)?;
         locks::read(&text, what, &mut reader)?;
     }
+    if reader.project.files.is_empty() {
+        members(folder, &mut reader);
+    }
     reader.project.settle();
     Ok(reader.project)
+}
+
+/// A folder that says nothing itself: names the projects below it, which are read one by one.
+fn members(folder: &Path, reader: &mut Reader) {
+    const MANIFESTS: &[&str] = &[
+        "pyproject.toml",
+        "requirements.txt",
+        "setup.py",
+        "environment.yml",
+        "pixi.toml",
+        "Pipfile",
+    ];
+    const MOST: usize = 20;
+    let below = |dir: &Path| -> Vec<PathBuf> {
+        let mut list: Vec<PathBuf> = std::fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok)
+            .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
+            .map(|entry| entry.path())
+            .filter(|path| path.is_dir())
+            .collect();
+        list.sort();
+        list
+    };
+    let first = below(folder);
+    let second = first.iter().flat_map(|dir| below(dir));
+    let is_project = |dir: &PathBuf| MANIFESTS.iter().any(|name| dir.join(name).is_file());
+    let found = first.iter().cloned().chain(second).filter(is_project).take(MOST);
+    for dir in found.collect::<Vec<_>>() {
+        let name = reader.files.name(&dir);
+        let place = crate::domain::Place { file: name.clone(), line: 1 };
+        reader.unread(
+            &place,
+            format!("`{name}` is a project of its own: `gpuseal inputs {name}` reads it"),
+        );
+    }
 }
 
 /// Reads only these files, whatever else stands beside them.

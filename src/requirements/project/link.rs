@@ -117,7 +117,10 @@ pub fn read(address: &str) -> Link {
         link.version = parts.next().and_then(|v| v.parse().ok());
         let tags: Vec<_> = parts.collect();
         if let Some(at) = tags.len().checked_sub(3) {
-            link.python = Some(tags[at].to_owned());
+            // Of the ABI only the stable one matters: such a file serves later Pythons too.
+            let stable = tags[at + 1] == "abi3";
+            let tag = tags[at];
+            link.python = Some(if stable { format!("{tag}-abi3") } else { tag.to_owned() });
             link.platform = tags.last().map(|t| (*t).to_owned());
         }
     } else if let Some(stem) =

@@ -39,3 +39,4 @@ pub use demand::{
 };
 pub use discover::{files, folder};
 pub use marker::{Marker, Setting};
+pub use source::Files;

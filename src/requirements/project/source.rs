@@ -115,6 +115,11 @@ impl Files {
         &self.shown
     }
 
+    /// Whether a path leads to a place inside.
+    pub fn holds(&self, path: &Path) -> bool {
+        fs_err::canonicalize(path).is_ok_and(|real| real.starts_with(&self.fence))
+    }
+
     /// Whether a file or folder below the project is there, and inside it.
     pub fn has(&self, name: &str) -> bool {
         self.shown.join(name).exists()
@@ -162,7 +167,7 @@ impl Files {
     pub fn read(&mut self, path: &Path, most: usize) -> Result<Text, Error> {
         self.open(path, most).map_err(|why| {
             let place = match &why {
-                Why::Line(line, _) => Some((*line, 0..1)),
+                Why::Line(line, _) | Why::Merge(line) => Some((*line, 0..1)),
                 _ => None,
             };
             if let Why::Io(err) = why {
@@ -178,6 +183,9 @@ impl Files {
                         Some("copy the file into the project, or give it with -r".into())
                     }
                     Why::Line(_, _) => Some("save the file as UTF-8 text".into()),
+                    Why::Merge(_) => {
+                        Some("finish the merge: keep one side and take the marks out".into())
+                    }
                     _ => None,
                 },
             }))
@@ -199,6 +207,9 @@ impl Files {
             ),
             Why::TooMany => {
                 format!("the project has more than the {MAX_FILES} files that are read")
+            }
+            Why::Merge(line) => {
+                format!("line {line} of `{name}` holds the mark of a merge that was not finished")
             }
             Why::Line(line, what) => format!("line {line} of `{name}` {what}"),
         }
@@ -248,6 +259,7 @@ enum Why {
     TooLong(usize, usize),
     TooMany,
     Line(usize, String),
+    Merge(usize),
 }
 
 /// UTF-8 with or without its mark, or UTF-16 with it; every line ends in `\n`.
@@ -275,6 +287,11 @@ fn decode(bytes: Vec<u8>) -> Result<String, Why> {
         })?
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    // Said here, because no format has a better word for it.
+    let mark = |start: &str| text.lines().position(|line| line.starts_with(start));
+    if let (Some(at), Some(_)) = (mark("<<<<<<< "), mark(">>>>>>> ")) {
+        return Err(Why::Merge(at + 1));
+    }
     if let Some(at) = text.find('\0') {
         let line = text[..at].matches('\n').count() + 1;
         return Err(Why::Line(line, "holds a NUL byte".into()));

@@ -194,6 +194,8 @@ pub fn read(tool: &Tool<'_>, call: &Call<'_>, on: &mut Installs<'_>) -> Result<(
                 "r" | "requirement" | "requirements" => said.files.push((value, Kind::Requirement)),
                 "c" | "constraint" | "constraints" => said.files.push((value, Kind::Constraint)),
                 "override" | "overrides" => said.files.push((value, Kind::Override)),
+                // A folder of the image: the project's own is read anyway.
+                "e" | "editable" if !value.as_str().contains("://") => (),
                 "e" | "editable" => said.requirements.push(value),
                 // pip takes `--index` for the beginning of `--index-url`.
                 name @ ("i" | "index-url" | "default-index" | "pypi-url" | "index")
