@@ -84,6 +84,12 @@ impl FromStr for Package {
                     .map(|t| (*t).to_owned()),
             });
         }
+        // Both make pep508_rs panic: a name that ends in `_`, and `é` behind a marker.
+        let name = given.trim().find(|c: char| !c.is_alphanumeric() && !"-_.".contains(c));
+        let name = &given.trim()[..name.unwrap_or(given.trim().len())];
+        if name.ends_with(['-', '_', '.']) || !given.is_ascii() {
+            return Err(err());
+        }
         let requirement: pep508_rs::Requirement = given.trim().parse().map_err(|_| err())?;
         let versions = match requirement.version_or_url {
             Some(pep508_rs::VersionOrUrl::VersionSpecifier(versions)) => versions,
@@ -143,8 +149,15 @@ mod tests {
             "https://x.example/flash_attn-2.8.3%2Bcu12torch2.8cxx11abiTRUE-cp312-cp312-linux_x86_64.whl",
         );
         assert_eq!((file.name.as_str(), file.python.as_deref()), ("flash-attn", Some("cp312")));
-        for text in ["", "==1.0", "torch vision", "torchvision==", "x @ https://x.example/x.tar.gz"]
-        {
+        for text in [
+            "",
+            "==1.0",
+            "x_ >=2",
+            "x; os_name == 'a' éé",
+            "torch vision",
+            "torchvision==",
+            "x @ https://x.example/x.tar.gz",
+        ] {
             assert!(text.parse::<Package>().is_err(), "{text}");
         }
     }
