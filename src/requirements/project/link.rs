@@ -78,7 +78,7 @@ pub fn is_link(text: &str) -> bool {
     let scheme = text.split_once("://").map(|(scheme, _)| scheme);
     scheme.is_some_and(|s| {
         s.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
-    }) || text.starts_with("file:")
+    }) || ["file:", "git+", "hg+", "svn+", "bzr+"].iter().any(|scheme| text.starts_with(scheme))
         || is_path(text)
 }
 
@@ -94,7 +94,7 @@ pub fn is_path(text: &str) -> bool {
         || head.starts_with("..\\")
         || head.starts_with("~/")
         || (head.contains('/') && !head.contains('@'))
-        || [".whl", ".tar.gz", ".zip"].iter().any(|end| head.ends_with(end))
+        || [".whl", ".tar.gz", ".zip"].iter().any(|end| head.ends_with(end)) && !head.contains('@')
 }
 
 /// Reads an address: what a wheel's name tells, or that it is a repository or a folder.
@@ -116,7 +116,7 @@ pub fn read(address: &str) -> Link {
         link.name = parts.next().map(crate::domain::normalise_name);
         link.version = parts.next().and_then(|v| v.parse().ok());
         let tags: Vec<_> = parts.collect();
-        if let Some(at) = tags.len().checked_sub(3) {
+        if let Some(at) = tags.len().checked_sub(3).filter(|at| *at < 2) {
             // Of the ABI only the stable one matters: such a file serves later Pythons too.
             let stable = tags[at + 1] == "abi3";
             let tag = tags[at];

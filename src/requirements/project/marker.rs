@@ -5,7 +5,8 @@ use std::str::FromStr as _;
 
 use pep508_rs::{ExtraName, MarkerEnvironment, MarkerEnvironmentBuilder, MarkerTree};
 
-use crate::domain::{Platform, PythonVersion};
+use super::condition::{Condition, Variable};
+use crate::domain::{Platform, PythonVersion, normalise_name};
 
 /// Minor versions of Python 3 that a project may be meant for.
 const PYTHONS: std::ops::RangeInclusive<u8> = 7..=15;
@@ -14,12 +15,14 @@ const PYTHONS: std::ops::RangeInclusive<u8> = 7..=15;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marker {
     text: Option<String>,
+    condition: Condition,
+    /// The same, for the algebra.
     tree: MarkerTree,
 }
 
 impl Default for Marker {
     fn default() -> Self {
-        Self { text: None, tree: MarkerTree::TRUE }
+        Self { text: None, condition: Condition::All(Vec::new()), tree: MarkerTree::TRUE }
     }
 }
 
@@ -27,21 +30,15 @@ impl Marker {
     /// Reads a marker. An empty text holds everywhere.
     ///
     /// # Errors
-    /// What PEP 508 refuses, in its words.
+    /// What is wrong with it, in one sentence.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
+        let text = text.trim_ascii();
         if text.is_empty() {
             return Ok(Self::default());
         }
-        let tree = MarkerTree::from_str(text)
-            .map_err(|err| err.to_string().lines().next().unwrap_or_default().to_owned())?;
-        Ok(Self { text: Some(text.to_owned()), tree })
-    }
-
-    /// A marker as written, beside the tree that was read with its requirement.
-    pub fn new(text: Option<&str>, tree: MarkerTree) -> Self {
-        let text = text.map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned);
-        Self { text, tree }
+        let condition = Condition::parse(text)?;
+        let tree = condition.tree();
+        Ok(Self { text: Some(text.to_owned()), condition, tree })
     }
 
     /// Both hold.
@@ -59,17 +56,16 @@ impl Marker {
             (Some(a), Some(b)) => Some(format!("{} and {}", wrap(a), wrap(b))),
             (a, b) => a.clone().or_else(|| b.clone()),
         };
-        Self { text, tree }
+        let condition = Condition::All(vec![self.condition.clone(), other.condition.clone()]);
+        Self { text, condition, tree }
     }
 
     /// None of these holds.
     pub fn none_of<'a>(markers: impl Iterator<Item = &'a Self>) -> Self {
-        let mut any = MarkerTree::FALSE;
-        for marker in markers {
-            any.or(marker.tree.clone());
-        }
-        let tree = any.negate();
-        Self { text: tree.try_to_string(), tree }
+        let any = Condition::Any(markers.map(|marker| marker.condition.clone()).collect());
+        let condition = Condition::Not(Box::new(any));
+        let tree = condition.tree();
+        Self { text: tree.try_to_string(), condition, tree }
     }
 
     /// Whether some environment satisfies it when just this extra is asked for.
@@ -106,19 +102,20 @@ impl Marker {
         let both = both.simplify_extras_with(|_| true);
         Platform::ALL.iter().any(|platform| {
             PYTHONS.clone().any(|minor| {
-                both.evaluate(&Setting::new(*platform, PythonVersion::new(minor)).0, &[])
+                both.evaluate(&Setting::new(*platform, PythonVersion::new(minor)).algebra(), &[])
             })
         })
     }
 
-    /// Whether it holds there, with these extras asked for.
+    /// Whether it holds there, with these extras asked for: as pip does, for one after the other.
     pub fn holds(&self, setting: &Setting, extras: &[String]) -> bool {
-        if self.tree.is_true() {
-            return true;
-        }
-        let extras: Vec<ExtraName> =
-            extras.iter().filter_map(|name| ExtraName::from_str(name).ok()).collect();
-        self.tree.evaluate(&setting.0, &extras)
+        let with = |extra: &str| {
+            self.condition.holds(&|variable| match variable {
+                Variable::Extra => extra,
+                variable => setting.value(variable),
+            })
+        };
+        if extras.is_empty() { with("") } else { extras.iter().any(|e| with(&normalise_name(e))) }
     }
 }
 
@@ -130,45 +127,65 @@ impl fmt::Display for Marker {
 
 /// The environment of a target. What a container does not decide (the kernel's release) is empty.
 #[derive(Debug, Clone)]
-pub struct Setting(MarkerEnvironment);
+pub struct Setting {
+    platform: Platform,
+    /// `3.12`
+    python: String,
+    /// `3.12.4`
+    full: String,
+}
 
 impl Setting {
     /// CPython of this version on this platform.
-    ///
-    /// # Panics
-    /// Never: the versions are made of numbers.
     pub fn new(platform: Platform, python: PythonVersion) -> Self {
-        let (os_name, sys_platform, platform_system) = match platform {
+        let full = python.pep440().to_string();
+        Self { platform, python: format!("3.{}", python.minor), full }
+    }
+
+    /// The same, for the algebra.
+    fn algebra(&self) -> MarkerEnvironment {
+        let environment = MarkerEnvironment::try_from(MarkerEnvironmentBuilder {
+            implementation_name: self.value(Variable::ImplementationName),
+            implementation_version: &self.full,
+            os_name: self.value(Variable::OsName),
+            platform_machine: self.value(Variable::PlatformMachine),
+            platform_python_implementation: self.value(Variable::PythonImplementation),
+            platform_release: "",
+            platform_system: self.value(Variable::PlatformSystem),
+            platform_version: "",
+            python_full_version: &self.full,
+            python_version: &self.python,
+            sys_platform: self.value(Variable::SysPlatform),
+        });
+        environment.expect("versions made of numbers")
+    }
+
+    fn value(&self, variable: Variable) -> &str {
+        let (os_name, sys_platform, platform_system) = match self.platform {
             Platform::LinuxAmd64 | Platform::LinuxArm64 | Platform::LinuxPpc64le => {
                 ("posix", "linux", "Linux")
             }
             Platform::WindowsAmd64 | Platform::WindowsArm64 => ("nt", "win32", "Windows"),
             Platform::MacosArm64 | Platform::MacosAmd64 => ("posix", "darwin", "Darwin"),
         };
-        let platform_machine = match platform {
-            Platform::LinuxAmd64 | Platform::MacosAmd64 => "x86_64",
-            Platform::LinuxArm64 => "aarch64",
-            Platform::LinuxPpc64le => "ppc64le",
-            Platform::WindowsAmd64 => "AMD64",
-            Platform::WindowsArm64 => "ARM64",
-            Platform::MacosArm64 => "arm64",
-        };
-        let short = format!("3.{}", python.minor);
-        let full = python.pep440().to_string();
-        let environment = MarkerEnvironment::try_from(MarkerEnvironmentBuilder {
-            implementation_name: "cpython",
-            implementation_version: &full,
-            os_name,
-            platform_machine,
-            platform_python_implementation: "CPython",
-            platform_release: "",
-            platform_system,
-            platform_version: "",
-            python_full_version: &full,
-            python_version: &short,
-            sys_platform,
-        });
-        Self(environment.expect("versions made of numbers"))
+        match variable {
+            Variable::PythonVersion => &self.python,
+            Variable::PythonFullVersion | Variable::ImplementationVersion => &self.full,
+            Variable::OsName => os_name,
+            Variable::SysPlatform => sys_platform,
+            Variable::PlatformSystem => platform_system,
+            Variable::PlatformMachine => match self.platform {
+                Platform::LinuxAmd64 | Platform::MacosAmd64 => "x86_64",
+                Platform::LinuxArm64 => "aarch64",
+                Platform::LinuxPpc64le => "ppc64le",
+                Platform::WindowsAmd64 => "AMD64",
+                Platform::WindowsArm64 => "ARM64",
+                Platform::MacosArm64 => "arm64",
+            },
+            Variable::PythonImplementation => "CPython",
+            Variable::ImplementationName => "cpython",
+            Variable::PlatformRelease | Variable::PlatformVersion | Variable::Extra => "",
+        }
     }
 }
 

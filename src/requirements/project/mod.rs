@@ -7,6 +7,7 @@ mod answers;
 mod bindings;
 mod cog;
 mod conda;
+mod condition;
 mod config;
 mod demand;
 mod discover;

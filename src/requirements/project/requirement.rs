@@ -1,33 +1,13 @@
 //! One requirement, as PEP 508 writes it, and as pip lets people write it.
 
-use std::convert::Infallible;
-use std::fmt;
-use std::path::Path;
+use std::str::FromStr as _;
 
-use pep508_rs::{Pep508Error, Pep508Url, Requirement, VersionOrUrl};
+use pep440_rs::{VersionSpecifier, VersionSpecifiers};
 
 use super::demand::Demand;
 use super::link;
 use super::marker::Marker;
-use crate::domain::Place;
-
-/// An address kept as it was written: nothing of the environment is put into it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Address(String);
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Pep508Url for Address {
-    type Err = Infallible;
-
-    fn parse_url(url: &str, _: Option<&Path>) -> Result<Self, Self::Err> {
-        Ok(Self(url.to_owned()))
-    }
-}
+use crate::domain::{Place, normalise_name, shown};
 
 /// Reads a requirement: `torch>=2.8; sys_platform == "linux"`, `torch @ https://...`, a bare address
 /// or path.
@@ -39,31 +19,102 @@ pub fn read(text: &str, place: &Place) -> Result<Demand, String> {
     if link::is_link(text) {
         return bare_link(text, place);
     }
-    let requirement: Requirement<Address> = parse(text)?;
-    let mut demand = Demand::new(requirement.name.as_ref(), text, place.clone());
-    demand.extras = requirement.extras.iter().map(ToString::to_string).collect();
-    match requirement.version_or_url {
-        Some(VersionOrUrl::VersionSpecifier(versions)) => demand.versions = versions,
-        Some(VersionOrUrl::Url(address)) => attach(&mut demand, &address.0),
-        None => (),
+    named(text, place).map_err(|why| format!("`{}` is no requirement: {why}", shown(text)))
+}
+
+/// Source: PyPA specifications, "Dependency specifiers", as packaging's `_parser.py` reads them; the
+/// first `;` begins the marker in an address too, as for pip.
+fn named(text: &str, place: &Place) -> Result<Demand, String> {
+    let (head, marker) = text.split_once(';').map_or((text, ""), |(head, marker)| (head, marker));
+    let (name, rest) = identifier(head).ok_or_else(|| match head {
+        "" => "there is no name".to_owned(),
+        head => format!("a name begins with a letter or a number, not with `{}`", first(head)),
+    })?;
+    let mut demand = Demand::new(name, text, place.clone());
+    let rest = trimmed(rest);
+    let rest = match rest.strip_prefix('[') {
+        Some(list) => {
+            let (list, rest) = list.split_once(']').ok_or("`[` lacks its `]`")?;
+            demand.extras = extras(list)?;
+            trimmed(rest)
+        }
+        None => rest,
+    };
+    if let Some(address) = rest.strip_prefix('@') {
+        let address = trimmed(address);
+        if address.is_empty() {
+            return Err("`@` lacks its address".into());
+        }
+        if let Some((_, more)) = address.split_once([' ', '\t']) {
+            return Err(format!("`{}` stands behind the address", shown(trimmed(more))));
+        }
+        attach(&mut demand, address);
+    } else {
+        demand.versions = specifiers(rest)?;
     }
-    demand.marker = Marker::new(marker_text(text, demand.link.is_some()), requirement.marker);
+    demand.marker = Marker::parse(marker)?;
     Ok(demand)
 }
 
-fn parse(text: &str) -> Result<Requirement<Address>, String> {
-    Requirement::parse(text, Path::new("")).map_err(|err: Pep508Error<Address>| {
-        // Its words, without the drawing below them.
-        let why = err.message.to_string();
-        let why = why.lines().next().unwrap_or_default().trim_end_matches('.');
-        format!("`{}` is no requirement: {why}", crate::domain::shown(text))
-    })
+fn trimmed(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
 }
 
-/// What stands behind the `;`. In an address a `;` needs a space before it.
-fn marker_text(text: &str, is_link: bool) -> Option<&str> {
-    let at = if is_link { text.find(" ;").map(|at| at + 1) } else { text.find(';') };
-    at.map(|at| &text[at + 1..])
+fn first(text: &str) -> String {
+    text.chars().take(1).map(|c| shown(&c.to_string())).collect()
+}
+
+/// A name, and what follows it. It may end in `_`, though PEP 508 says otherwise: packaging takes it.
+fn identifier(text: &str) -> Option<(&str, &str)> {
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let name = &text[..text.find(|c| !word(c)).unwrap_or(text.len())];
+    let name = name.trim_end_matches(['-', '.']);
+    let ends = !text[name.len()..].starts_with(char::is_alphanumeric);
+    (ends && name.starts_with(|c: char| c.is_ascii_alphanumeric()))
+        .then(|| text.split_at(name.len()))
+}
+
+fn extras(list: &str) -> Result<Vec<String>, String> {
+    let list = trimmed(list);
+    if list.is_empty() {
+        return Ok(Vec::new());
+    }
+    list.split(',')
+        .map(|extra| match identifier(trimmed(extra)) {
+            Some((name, "")) => Ok(normalise_name(name)),
+            _ => Err(format!("`{}` is no name of an extra", shown(trimmed(extra)))),
+        })
+        .collect()
+}
+
+/// `>=2,<3`, with or without brackets, and with a comma too many at the end.
+fn specifiers(text: &str) -> Result<VersionSpecifiers, String> {
+    let list = match text.strip_prefix('(') {
+        Some(inner) => trimmed(inner.strip_suffix(')').ok_or("`(` lacks its `)`")?),
+        None => text,
+    };
+    if list.is_empty() {
+        return Ok(VersionSpecifiers::default());
+    }
+    let list = list.strip_suffix(',').unwrap_or(list);
+    list.split(',')
+        .map(|one| {
+            let one = trimmed(one);
+            if !one.starts_with(['=', '<', '>', '~', '!']) {
+                return Err(match one {
+                    "" => "a version is missing beside a comma".to_owned(),
+                    _ => format!(
+                        "expected a version such as `>=2`, `@`, `[` or `;`, found `{}`",
+                        shown(one)
+                    ),
+                });
+            }
+            VersionSpecifier::from_str(one).map_err(|err| {
+                let why = err.to_string();
+                why.lines().next().unwrap_or_default().trim_end_matches('.').to_owned()
+            })
+        })
+        .collect()
 }
 
 /// Lets a demand come from an address; a wheel's name tells the version.
@@ -75,9 +126,20 @@ pub fn attach(demand: &mut Demand, address: &str) {
     demand.link = Some(link);
 }
 
+/// Whether a name, a version and the tags could be read from the name of a wheel.
+fn is_wheel(link: &super::Link) -> bool {
+    let named = link.name.as_deref().and_then(identifier).is_some_and(|(_, rest)| rest.is_empty());
+    named && link.version.is_some() && link.python.is_some()
+}
+
 fn bare_link(text: &str, place: &Place) -> Result<Demand, String> {
-    let (address, marker) = match text.find(" ;").or_else(|| text.find("; ")) {
-        Some(at) => (text[..at].trim(), Marker::parse(text[at..].trim_start_matches([' ', ';']))?),
+    let parts = if text.contains("://") {
+        text.split_once(" ;").or_else(|| text.split_once("; "))
+    } else {
+        text.split_once(';')
+    };
+    let (address, marker) = match parts {
+        Some((address, marker)) => (trimmed(address), Marker::parse(marker)?),
         None => (text, Marker::default()),
     };
     let (address, extras) = match address.split_once('[') {
@@ -88,6 +150,14 @@ fn bare_link(text: &str, place: &Place) -> Result<Demand, String> {
         _ => (address, Vec::new()),
     };
     let found = link::read(address);
+    let file = address.split(['?', '#']).next().unwrap_or_default();
+    // The end of a wheel's name is lower case: PEP 427.
+    if file.strip_suffix(".whl").is_some() && !is_wheel(&found) {
+        return Err(format!(
+            "`{}` is no name of a wheel: NAME-VERSION-PYTHON-ABI-PLATFORM.whl",
+            shown(file)
+        ));
+    }
     let name = found.name.clone().unwrap_or_default();
     let mut demand = Demand::new(&name, text, place.clone());
     demand.extras = extras;
@@ -120,11 +190,35 @@ mod tests {
         assert_eq!((bare.name.as_str(), bare.spec().as_str()), ("torch", "==2.1.0+cu118"));
         let label = read("torch==2.6.0+cu124");
         assert_eq!(label.label().map(|v| v.to_string()).as_deref(), Some("cu124"));
+        for text in ["torch_ >=2,", "torch\t( >= 2 , )", "torch [ ] >=2 ;"] {
+            assert_eq!(read(text).spec(), ">=2", "{text}");
+        }
+        let glued = read("torch@https://x.example/main.zip;os_name=='nt'");
+        assert_eq!(
+            glued.link.as_ref().map(|l| l.address.as_str()),
+            Some("https://x.example/main.zip")
+        );
+        assert_eq!((glued.name.as_str(), glued.marker.text()), ("torch", Some("os_name=='nt'")));
         let local = read(".[gpu]");
         assert_eq!(local.extras, ["gpu"]);
-        for text in
-            ["torch>>2", "==2.0", "torch==", "torch vision", "torch; sys_platform = 'linux'"]
-        {
+        for text in [
+            "torch>>2",
+            "==2.0",
+            "torch==",
+            "torch vision",
+            "torch; sys_platform = 'linux'",
+            "torch>=2,,<3",
+            "torch ,",
+            "torch>=2 <3",
+            "torch (>=2",
+            "torch[a b]",
+            "torch[a",
+            "torch-",
+            "torché",
+            "torch @",
+            "torch @ https://x/a b",
+            "torch; os_name == 'nt' é",
+        ] {
             assert!(super::read(text, &at()).is_err(), "{text}");
         }
     }
