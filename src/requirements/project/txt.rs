@@ -62,13 +62,40 @@ fn nested(
     let what = if kind == Kind::Constraint { "constraints" } else { "requirements" };
     reader.began(text, what);
     above.push(fs_err::canonicalize(&text.path)?);
+    let text = &as_python(text);
     for (line, content) in logical_lines(&text.text) {
         let words = Line::read(&content).map_err(|why| text.bad(line, why, None))?;
-        for (target, kind) in words
-            .files
-            .iter()
-            .map(|(target, constraint)| (target, if *constraint { Kind::Constraint } else { kind }))
-        {
+        for word in &words.ignored {
+            let word = crate::domain::shown(word);
+            reader.unread(&text.place(line), format!("`{word}` behind an option is passed over"));
+        }
+        if let Some(given) = &words.requirement {
+            if words.editable && kind == Kind::Constraint {
+                return Err(text.bad(line, "what is installed in place is no constraint", None));
+            }
+            if words.index.is_some() || !words.extra.is_empty() {
+                let message =
+                    "pip passes over an index beside a requirement: it needs its own line";
+                reader.unread(&text.place(line), message);
+            }
+            batch.requirement(given, text, line, kind, reader)?;
+            if words.hashed
+                && let Some(demand) =
+                    batch.demands.last_mut().filter(|d| d.place == text.place(line))
+            {
+                demand.hashed = true;
+            }
+            continue;
+        }
+        // Of several pip takes one, and a requirement file first.
+        let file = words.files.iter().find(|f| !f.1).or(words.files.first());
+        if let Some((target, constraint)) = file {
+            let kind = match (constraint, kind) {
+                (true, _) => Kind::Constraint,
+                // `-r` in a constraint file leads to requirements again.
+                (false, Kind::Constraint) => Kind::Requirement,
+                (false, kind) => kind,
+            };
             if target.contains("://") {
                 reader.unread(
                     &text.place(line),
@@ -87,17 +114,9 @@ fn nested(
                 return Err(text.bad(line, message, None));
             }
             nested(&inner, reader, batch, kind, above)?;
+            continue;
         }
         batch.options(&words, &text.place(line));
-        if let Some(given) = &words.requirement {
-            batch.requirement(given, text, line, kind, reader)?;
-            if words.hashed
-                && let Some(demand) =
-                    batch.demands.last_mut().filter(|d| d.place == text.place(line))
-            {
-                demand.hashed = true;
-            }
-        }
     }
     above.pop();
     Ok(())
@@ -273,6 +292,10 @@ pub struct Line {
     pub files: Vec<(String, bool)>,
     /// `--hash`: only such a file is installed.
     pub hashed: bool,
+    /// The requirement is installed in place.
+    pub editable: bool,
+    /// Words behind an option, which pip passes over.
+    pub ignored: Vec<String>,
 }
 
 /// Options and whether they take a value.
@@ -294,18 +317,51 @@ const OPTIONS: &[(&str, bool)] = &[
     ("--only-binary", true),
     ("--prefer-binary", false),
     ("--require-hashes", false),
+    ("--no-require-hashes", false),
     ("--pre", false),
     ("--all-releases", true),
     ("--only-final", true),
     ("--trusted-host", true),
     ("--use-feature", true),
     ("--hash", true),
-    ("--global-option", true),
-    ("--install-option", true),
     ("--config-settings", true),
-    ("--config-setting", true),
     ("-C", true),
+    // Of pip before 23.1 and 25.3.
+    ("--install-option", true),
+    ("--global-option", true),
 ];
+
+/// The option that a word is: a long one may be cut short, where no other begins like that.
+fn option(word: &str) -> Result<(&'static str, bool), String> {
+    let is = |(name, _): &&(&str, bool)| {
+        if name.len() == 2 { word.starts_with(name) } else { name.starts_with(word) }
+    };
+    let exact = OPTIONS.iter().find(|(name, _)| *name == word);
+    let mut fitting = exact.into_iter().chain(OPTIONS.iter().filter(is));
+    let of = |(name, takes): &(&'static str, bool)| (*name, *takes);
+    match (fitting.next(), fitting.next()) {
+        (Some(option), None) => Ok(of(option)),
+        (Some(option), Some(_)) if exact.is_some() => Ok(of(option)),
+        (Some((one, _)), Some((other, _))) => {
+            Err(format!("`{}` may be `{one}` or `{other}`", crate::domain::shown(word)))
+        }
+        (None, _) => {
+            Err(format!("`{}` is no option of a requirement file", crate::domain::shown(word)))
+        }
+    }
+}
+
+/// What pip asks of the value of an option.
+fn check(option: &str, value: &str) -> Result<(), String> {
+    let expected = match option {
+        "--hash" if !["sha256:", "sha384:", "sha512:"].iter().any(|s| value.starts_with(s)) => {
+            "sha256:, sha384: or sha512: and a digest"
+        }
+        "--config-settings" | "-C" if !value.contains('=') => "KEY=VALUE",
+        _ => return Ok(()),
+    };
+    Err(format!("`{option}` takes {expected}, not `{}`", crate::domain::shown(value)))
+}
 
 impl Line {
     /// Takes a logical line apart.
@@ -329,59 +385,66 @@ impl Line {
         if !head.is_empty() {
             line.requirement = Some(head.to_owned());
         }
-        let words = split(options);
+        let mut editable = None;
+        let words = split(options)?;
         let mut words = words.iter();
         while let Some(word) = words.next() {
+            if word == "--" {
+                line.ignored.extend(words.by_ref().cloned());
+                break;
+            }
+            if !word.starts_with('-') || word == "-" {
+                line.ignored.push(word.clone());
+                continue;
+            }
             let (name, mut value) = match word.split_once('=') {
                 Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
                 _ => (word.as_str(), None),
             };
-            let known = OPTIONS.iter().find(|(option, _)| *option == name).or_else(|| {
-                // `-rbase.txt`
-                OPTIONS.iter().find(|(option, _)| {
-                    option.len() == 2 && name.starts_with(option) && !name.starts_with("--")
-                })
-            });
-            let Some((option, takes)) = known else {
-                return Err(format!(
-                    "`{}` is no option of a requirement file",
-                    crate::domain::shown(name)
-                ));
-            };
+            let (option, takes) = option(name)?;
+            // `-rbase.txt`
             if option.len() == 2 && name.len() > 2 {
-                value = Some(name[2..].trim_start_matches('=').to_owned());
+                value = Some(name[2..].to_owned());
             }
-            if *takes && value.is_none() {
-                value = words.next().cloned();
-                if value.is_none() {
-                    return Err(format!("`{option}` lacks its value"));
+            let value = match (takes, value) {
+                (false, Some(_)) => return Err(format!("`{option}` takes no value")),
+                (false, None) => continue,
+                (true, Some(value)) => value,
+                (true, None) => {
+                    words.next().cloned().ok_or_else(|| format!("`{option}` lacks its value"))?
                 }
-            }
-            let value = value.unwrap_or_default();
-            match *option {
+            };
+            check(option, &value)?;
+            match option {
                 "--index-url" | "--pypi-url" | "-i" => line.index = Some(value),
                 "--extra-index-url" | "--find-links" | "-f" => line.extra.push(value),
                 "--requirement" | "-r" => line.files.push((value, false)),
                 "--constraint" | "-c" => line.files.push((value, true)),
                 "--hash" => line.hashed = true,
-                // Whatever follows is an address or a folder, never the name of a package.
+                // Of several, pip takes the first: an address or a folder, never a package's name.
+                "--editable" | "-e" if editable.is_some() => (),
                 "--editable" | "-e" if !value.contains("://") && !super::link::is_path(&value) => {
-                    line.requirement = Some(format!("./{value}"));
+                    editable = Some(format!("./{value}"));
                 }
-                "--editable" | "-e" => line.requirement = Some(value),
+                "--editable" | "-e" => editable = Some(value),
                 _ => (),
             }
         }
+        line.editable = editable.is_some();
+        line.requirement = line.requirement.or(editable);
         Ok(line)
     }
 }
 
-/// Words of a shell-like text: quotes and backslashes taken off.
-pub fn split(text: &str) -> Vec<String> {
+/// Words of a shell-like text, as Python's `shlex.split` takes quotes and backslashes off.
+///
+/// # Errors
+/// A quote that is not closed, a backslash before nothing.
+pub fn split(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;
-    let mut chars = text.chars();
+    let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         match (quote, c) {
             (Some(q), c) if c == q => quote = None,
@@ -390,13 +453,22 @@ pub fn split(text: &str) -> Vec<String> {
                 quote = Some(c);
                 word.get_or_insert_default();
             }
-            (_, '\\') => word.get_or_insert_default().extend(chars.next()),
-            (None, c) if c.is_whitespace() => words.extend(word.take()),
+            (Some(_), '\\') if !matches!(chars.peek(), Some('"' | '\\')) => {
+                word.get_or_insert_default().push(c);
+            }
+            (_, '\\') => {
+                let next = chars.next().ok_or("a backslash at the end hides nothing")?;
+                word.get_or_insert_default().push(next);
+            }
+            (None, ' ' | '\t' | '\r' | '\n') => words.extend(word.take()),
             (_, c) => word.get_or_insert_default().push(c),
         }
     }
+    if let Some(quote) = quote {
+        return Err(format!("a {quote} is not closed"));
+    }
     words.extend(word);
-    words
+    Ok(words)
 }
 
 /// Lines as pip joins them, without comments: each with the number of its first line.
@@ -424,13 +496,19 @@ pub fn logical_lines(text: &str) -> Vec<(usize, String)> {
             }
         } else {
             let (_, joined) = open.get_or_insert_with(|| (number, String::new()));
-            joined.push_str(physical.trim_end_matches('\\'));
+            joined.push_str(physical.trim_matches('\\'));
         }
     }
     if let Some(rest) = open {
         take(rest);
     }
     lines
+}
+
+/// A text with the lines that Python's `splitlines` sees: a form feed ends one, too.
+fn as_python(text: &Text) -> Text {
+    let ends = ['\x0b', '\x0c', '\x1c', '\x1d', '\x1e', '\u{85}', '\u{2028}', '\u{2029}'];
+    Text { text: text.text.replace(ends, "\n"), ..text.clone() }
 }
 
 /// A `#` begins a comment at the start of a line or after a space.
@@ -473,8 +551,57 @@ mod tests {
             Line::read("-e .[gpu]").expect("editable").requirement.as_deref(),
             Some(".[gpu]")
         );
-        for text in ["--index", "--index-url", "--nope x", "torch -z"] {
+        let line = Line::read("--extra 'https://a/b c' --pre more").expect("cut short");
+        assert_eq!((line.extra, line.ignored), (vec!["https://a/b c".into()], vec!["more".into()]));
+        for text in [
+            "--index",
+            "--index-url",
+            "--nope x",
+            "torch -z",
+            "--req base.txt",
+            "--pre=yes",
+            "-f 'https://a",
+            "torch --hash=md5:aa",
+            "torch --config-settings x",
+        ] {
             assert!(Line::read(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn files_nest_as_pip_nests_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            fs_err::write(folder.path().join(name), text).expect("written");
+        };
+        write(
+            "requirements.txt",
+            "torch --index-url https://x.example/cu128\x0cnumpy\n-c c.txt -r r.txt\n",
+        );
+        write("c.txt", "never-read\n");
+        write("r.txt", "-c constraints.txt\n");
+        write("constraints.txt", "scipy\n-r again.txt\n");
+        write("again.txt", "-e lib\npandas\n");
+        let project = super::super::folder(folder.path()).expect("read");
+        let said: Vec<_> = project
+            .demands
+            .iter()
+            .map(|d| (d.name.as_str(), d.kind.word(), d.place.line, d.index.is_some()))
+            .collect();
+        assert_eq!(
+            said,
+            [
+                ("torch", "requirement", 1, false),
+                ("numpy", "requirement", 2, false),
+                ("scipy", "constraint", 1, false),
+                ("pandas", "requirement", 2, false),
+            ]
+        );
+        // The index, and the folder that is not there.
+        assert_eq!(project.findings.len(), 2, "{:?}", project.findings);
+        write("again.txt", "\n-e .\n-c c2.txt\n");
+        write("c2.txt", "-e .\n");
+        let err = super::super::folder(folder.path()).expect_err("a constraint in place");
+        assert!(err.to_string().contains("no constraint"), "{err}");
     }
 }
