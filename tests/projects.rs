@@ -256,3 +256,79 @@ fn a_draft_is_a_configuration() {
         assert!([0, 1, 5].contains(&filled.code), "{}", filled.all());
     });
 }
+
+/// What was rendered from the lock is no demand of the project: a second run finds the same.
+#[test]
+fn a_rendered_dockerfile_asks_for_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    copy(&root().join("examples/uv-extras"), folder.path());
+    let say = |args: &[&str]| support::run(folder.path(), args);
+    let before: Value =
+        serde_json::from_str(&say(&["inputs", "--format", "json"]).stdout).expect("JSON");
+    say(&["lock", "--offline", "--render", "dockerfile"]).says(0, &["wrote Dockerfile"]);
+    say(&["lock", "--offline", "--check"]).says(0, &["up to date"]);
+    say(&["lock", "--offline", "--render", "dockerfile"]).says(0, &["unchanged Dockerfile"]);
+    let after: Value =
+        serde_json::from_str(&say(&["inputs", "--format", "json"]).stdout).expect("JSON");
+    assert_eq!(before["requirements"], after["requirements"]);
+    assert!(list(&after, "files").iter().any(|f| text(f, "kind") == "rendered by gpuseal"));
+}
+
+/// Flags choose what of a project counts.
+#[test]
+fn flags_choose_what_counts() {
+    let folder = support::folder(&[
+        (
+            "pyproject.toml",
+            "[project]\nname = \"app\"\nversion = \"1\"\ndependencies = [\"torch>=2.6\"]\n\
+             [project.optional-dependencies]\nold = [\"torch<2.7\", \"torchvision\"]\n",
+        ),
+        ("other.txt", "torch==2.4.1+cu121\n--index-url https://download.pytorch.org/whl/cu121\n"),
+    ]);
+    let machine = ["--gpu", "a100", "--driver", "535.161.08", "--format", "json"];
+    let torch = |args: &[&str]| {
+        let all: Vec<&str> = ["resolve"].iter().chain(args).chain(&machine).copied().collect();
+        let run = support::run(folder.path(), &all);
+        let answer: Value = serde_json::from_str(&run.stdout).expect("JSON");
+        format!("{} {}", answer["targets"][0]["torch"]["version"], answer["targets"][0]["cuda"])
+    };
+    assert!(torch(&["--extra", "old"]).starts_with("\"2.6.0\""));
+    assert_eq!(torch(&["-r", "other.txt"]), "\"2.4.1\" \"12.1\"");
+    assert!(torch(&["--torch", "2.5.1"]).starts_with("\"2.5.1\""));
+    assert!(torch(&["--no-project", "--torch", "2.3.1"]).starts_with("\"2.3.1\""));
+    let run = |args: &[&str]| support::run(folder.path(), args);
+    run(&["resolve", "--extra", "new", "--gpu", "a100"])
+        .says(2, &["no extra `new`", "extra `old`"]);
+    run(&["check", "--project", ".", "--gpu", "a100"]).says(2, &[">=2.6", "pyproject.toml:4"]);
+    run(&["check", "-r", "other.txt", "--gpu", "h100", "--driver", "535.161.08"])
+        .says(0, &["torch   2.4.1+cu121"]);
+    run(&["check", "-r", "other.txt", "--gpu", "b200", "--driver", "570.86.15"])
+        .says(1, &["arch-not-in-binary"]);
+    run(&["inputs", "other.txt"]).says(0, &["1 requirement in 1 file", "cu121"]);
+    run(&["inputs", "nowhere"]).says(2, &["nowhere"]);
+    if !Path::new("/proc/driver/nvidia/version").exists() {
+        run(&["init", "--gpu", "host"]).says(3, &["no NVIDIA driver is loaded here"]);
+    }
+    run(&["init", "--gpu", "rtx9999"]).says(5, &["rtx9999"]);
+    assert!(!folder.path().join("gpuseal.yaml").exists());
+}
+
+/// Several targets on several platforms: markers are judged for each.
+#[test]
+fn markers_are_judged_for_each_target() {
+    let folder = support::folder(&[
+        (
+            "requirements.txt",
+            "torch==2.8.0 ; platform_machine == 'x86_64'\ntorch==2.9.1 ; platform_machine == 'aarch64'\n",
+        ),
+        ("gpuseal.yaml", "targets:\n  x86: { gpus: [a100] }\n  arm: { gpus: [gh200] }\n"),
+    ]);
+    let run = support::run(folder.path(), &["resolve", "--format", "json"]);
+    let answer: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    let found: BTreeSet<String> = list(&answer, "targets")
+        .iter()
+        .map(|t| format!("{} {} {}", text(t, "name"), text(t, "platform"), t["torch"]["version"]))
+        .collect();
+    let expected = ["arm linux/arm64 \"2.9.1\"", "x86 linux/amd64 \"2.8.0\""];
+    assert_eq!(found, expected.map(str::to_owned).into(), "{}", run.all());
+}
