@@ -12,7 +12,7 @@ use crate::requirements::project::{self, Answer, Choice, Project};
 use crate::requirements::{self, Requirements};
 use crate::resolve::case::Case;
 use crate::resolve::{
-    Explanation, Fixed, Outcome, Parts, Pinned, Unpinned, parts, pinned, resolve_parts,
+    Explanation, Fixed, Outcome, Part, Parts, Pinned, Unpinned, parts, pinned, resolve_parts,
 };
 
 /// What a command asks for, placed in the matrix, and what the project's own files add.
@@ -61,37 +61,30 @@ pub fn asked(args: &Wanted, matrix: &Matrix, output: &Output) -> Result<Asked, E
     let wanted = wanted::requirements(args, output)?;
     let problem = wanted::place(&wanted, matrix, output)?;
     let mut project = project_of(args)?;
-    // Flags beat files: what a flag has replaced is no statement of the file any more.
     if let Some(file) = wanted::config(args)? {
         project.add(&requirements::read(&file)?);
     }
     let fixed = fixed(args)?;
     let answers = answers(&project, args)?;
     let parts = parts(&problem, &project, &answers, &fixed, matrix);
-    if let Ok(parts) = &parts {
-        if output.verbose {
-            for part in &parts.parts {
-                for problem in part.problems.iter().take(1) {
-                    let name = if part.name.is_empty() {
-                        String::new()
-                    } else {
-                        format!("{}: ", part.name)
-                    };
-                    output.talk(format_args!(
-                        "{name}asked for:\n{}",
-                        problem.canonical_demands().trim_end()
-                    ));
-                    if let Some(torch) = &problem.torch {
-                        output.talk(format_args!("torch: {}", torch.given));
-                    }
-                    for package in &problem.with {
-                        output.talk(format_args!("with: {}", package.given));
-                    }
-                }
-            }
-        }
+    for part in parts.iter().flat_map(|parts| &parts.parts).filter(|_| output.verbose) {
+        tell(part, output);
     }
     Ok(Asked { wanted, parts, project })
+}
+
+/// What a part asks for, and which lines say so.
+fn tell(part: &Part, output: &Output) {
+    let Some(problem) = part.problems.first() else { return };
+    let name = if part.name.is_empty() { String::new() } else { format!("{}: ", part.name) };
+    let demands = problem.canonical_demands();
+    output.talk(format_args!("{name}asked for:\n{}", demands.trim_end()));
+    if let Some(torch) = &problem.torch {
+        output.talk(format_args!("torch: {}", torch.given));
+    }
+    for package in &problem.with {
+        output.talk(format_args!("with: {}", package.given));
+    }
 }
 
 fn project_of(args: &Wanted) -> Result<Project, Error> {
