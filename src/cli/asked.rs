@@ -8,8 +8,8 @@ use super::wanted;
 use crate::domain::{Finding, normalise_name};
 use crate::error::Error;
 use crate::matrix::Matrix;
+use crate::requirements::Requirements;
 use crate::requirements::project::{self, Answer, Choice, Project};
-use crate::requirements::{self, Requirements};
 use crate::resolve::case::Case;
 use crate::resolve::{
     Explanation, Fixed, Outcome, Part, Parts, Pinned, Unpinned, parts, pinned, resolve_parts,
@@ -58,11 +58,12 @@ impl Asked {
 /// # Errors
 /// What is wrong with any of them.
 pub fn asked(args: &Wanted, matrix: &Matrix, output: &Output) -> Result<Asked, Error> {
-    let wanted = wanted::requirements(args, output)?;
+    let config = wanted::config(args)?;
+    let wanted = wanted::over(config.clone(), args, output)?;
     let problem = wanted::place(&wanted, matrix, output)?;
     let mut project = project_of(args)?;
-    if let Some(file) = wanted::config(args)? {
-        project.add(&requirements::read(&file)?);
+    if let Some(config) = &config {
+        project.add(config);
     }
     let fixed = fixed(args)?;
     let answers = answers(&project, args)?;

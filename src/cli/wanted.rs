@@ -1,6 +1,6 @@
 //! Requirements of a command: the file, then the flags over it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
 use super::args::{Format, Wanted};
@@ -18,11 +18,20 @@ use crate::resolve::{Problem, Unplaced};
 /// # Errors
 /// What is wrong with either.
 pub fn requirements(args: &Wanted, output: &Output) -> Result<Requirements, Error> {
-    let file = config(args)?;
-    let mut wanted = match &file {
-        Some(file) => requirements::read(file)?,
-        None => Requirements::default(),
-    };
+    over(config(args)?, args, output)
+}
+
+/// Lays the flags over what the file says.
+///
+/// # Errors
+/// A flag that is no value of its kind; nothing that says where it is to run.
+pub fn over(
+    config: Option<Requirements>,
+    args: &Wanted,
+    output: &Output,
+) -> Result<Requirements, Error> {
+    let mut wanted = config.unwrap_or_default();
+    let file = wanted.file.clone();
     if let Some(torch) = &args.torch {
         wanted.torch = Some(flag("--torch", torch)?);
         wanted.origins.insert("torch".into(), "--torch".into());
@@ -92,15 +101,16 @@ pub fn requirements(args: &Wanted, output: &Output) -> Result<Requirements, Erro
     Ok(wanted)
 }
 
-/// The configuration that is read.
+/// The configuration, as the file has it.
 ///
 /// # Errors
-/// Two of them.
-pub fn config(args: &Wanted) -> Result<Option<PathBuf>, Error> {
-    match &args.config {
-        Some(file) => Ok(Some(file.clone())),
-        None => Ok(requirements::find(&args.project)?),
-    }
+/// Two of them; what is wrong with the one.
+pub fn config(args: &Wanted) -> Result<Option<Requirements>, Error> {
+    let file = match &args.config {
+        Some(file) => Some(file.clone()),
+        None => requirements::find(&args.project)?,
+    };
+    Ok(file.map(|file| requirements::read(&file)).transpose()?)
 }
 
 /// Reads the value of a flag.
