@@ -84,6 +84,9 @@ impl FromStr for Package {
                     .map(|t| (*t).to_owned()),
             });
         }
+        if !names_end_well(given) {
+            return Err(err());
+        }
         let requirement: pep508_rs::Requirement = given.trim().parse().map_err(|_| err())?;
         let versions = match requirement.version_or_url {
             Some(pep508_rs::VersionOrUrl::VersionSpecifier(versions)) => versions,
@@ -103,6 +106,18 @@ impl FromStr for Package {
             platform: None,
         })
     }
+}
+
+/// Whether the name and the extras that a requirement begins with end with a letter or a number. The
+/// parser behind it panics on `torch- >=2`.
+pub fn names_end_well(given: &str) -> bool {
+    let belongs = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let given = given.trim_start();
+    let (name, rest) = given.split_at(given.find(|c| !belongs(c)).unwrap_or(given.len()));
+    let extras = rest.trim_start().strip_prefix('[').unwrap_or_default();
+    let extras =
+        extras.split(']').next().unwrap_or_default().split(|c: char| c == ',' || c.is_whitespace());
+    extras.chain([name]).all(|name| !name.ends_with(['-', '_', '.']))
 }
 
 /// The file name in a wheel's URL, path or direct reference.

@@ -4,12 +4,18 @@ use std::convert::Infallible;
 use std::fmt;
 use std::path::Path;
 
+use pep440_rs::VersionSpecifiers;
 use pep508_rs::{Pep508Error, Pep508Url, Requirement, VersionOrUrl};
 
-use super::demand::Demand;
+use super::demand::{Demand, countable};
 use super::link;
-use super::marker::Marker;
+use super::marker::{self, Marker};
 use crate::domain::Place;
+
+/// Longest requirement that is read, in bytes, without the hashes behind it.
+const MAX_BYTES: usize = 8192;
+/// Parts of one range that are read, and of one version.
+const MAX_PARTS: usize = 64;
 
 /// An address kept as it was written: nothing of the environment is put into it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,14 +42,30 @@ impl Pep508Url for Address {
 /// What is wrong with it, in one sentence without its place.
 pub fn read(text: &str, place: &Place) -> Result<Demand, String> {
     let text = text.trim();
+    if text.len() > MAX_BYTES {
+        let shown = crate::domain::shown(text);
+        return Err(format!("`{shown}` is longer than the {MAX_BYTES} bytes that are read"));
+    }
     if link::is_link(text) {
         return bare_link(text, place);
     }
+    if !crate::domain::names_end_well(text) {
+        let shown = crate::domain::shown(text);
+        return Err(format!("`{shown}` is no requirement: a name ends with a letter or a number"));
+    }
+    // A `;` of an address is taken for that of a marker here: what follows it is short then.
+    marker::bounded(text.split_once(';').map_or("", |(_, marker)| marker))?;
     let requirement: Requirement<Address> = parse(text)?;
     let mut demand = Demand::new(requirement.name.as_ref(), text, place.clone());
     demand.extras = requirement.extras.iter().map(ToString::to_string).collect();
     match requirement.version_or_url {
-        Some(VersionOrUrl::VersionSpecifier(versions)) => demand.versions = versions,
+        Some(VersionOrUrl::VersionSpecifier(versions)) => {
+            if !sane(&versions) {
+                let shown = crate::domain::shown(text);
+                return Err(format!("`{shown}` names larger or more versions than are read"));
+            }
+            demand.versions = versions;
+        }
         Some(VersionOrUrl::Url(address)) => attach(&mut demand, &address.0),
         None => (),
     }
@@ -51,11 +73,26 @@ pub fn read(text: &str, place: &Place) -> Result<Demand, String> {
     Ok(demand)
 }
 
+/// A range in PEP 440's words, of a length that people write; `None`: it is none.
+pub fn versions(text: &str) -> Option<VersionSpecifiers> {
+    (text.len() <= MAX_BYTES).then(|| text.parse().ok())?.filter(sane)
+}
+
+/// Comparing ranges takes as long as they are, and counts on from their numbers.
+fn sane(versions: &VersionSpecifiers) -> bool {
+    versions.len() <= MAX_PARTS
+        && versions.iter().all(|spec| {
+            let version = spec.version();
+            version.release().len() <= MAX_PARTS && countable(version)
+        })
+}
+
 fn parse(text: &str) -> Result<Requirement<Address>, String> {
     Requirement::parse(text, Path::new("")).map_err(|err: Pep508Error<Address>| {
         // Its words, without the drawing below them.
         let why = err.message.to_string();
-        let why = why.lines().next().unwrap_or_default().trim_end_matches('.');
+        let why = crate::domain::shown(why.lines().next().unwrap_or_default());
+        let why = why.trim_end_matches('.');
         format!("`{}` is no requirement: {why}", crate::domain::shown(text))
     })
 }
@@ -122,10 +159,26 @@ mod tests {
         assert_eq!(label.label().map(|v| v.to_string()).as_deref(), Some("cu124"));
         let local = read(".[gpu]");
         assert_eq!(local.extras, ["gpu"]);
-        for text in
-            ["torch>>2", "==2.0", "torch==", "torch vision", "torch; sys_platform = 'linux'"]
-        {
+        for text in [
+            "torch- >=2",
+            "torch_",
+            "torch[a.]",
+            "torch.[a]",
+            "torch>>2",
+            "==2.0",
+            "torch==",
+            "torch vision",
+            "torch; sys_platform = 'linux'",
+        ] {
             assert!(super::read(text, &at()).is_err(), "{text}");
+        }
+        for (text, why) in [
+            (format!("torch[{}a]", "a,".repeat(10_000)), "8192 bytes"),
+            (format!("torch{}!=1", "!=2,".repeat(64)), "more versions"),
+            (format!("torch==1{}", ".1".repeat(64)), "more versions"),
+            ("torch==2.post18446744073709551615".into(), "more versions"),
+        ] {
+            assert!(super::read(&text, &at()).is_err_and(|err| err.contains(why)), "{why}");
         }
     }
 }
