@@ -84,7 +84,7 @@ pub fn folder(folder: &Path) -> Result<Project, Error> {
         let text = reader.files.read(&folder.join(name), MAX_LOCK_BYTES)?;
         locks::read(&text, what, &mut reader)?;
     }
-    Ok(reader.project)
+    reader.done()
 }
 
 /// Reads only these files, whatever else stands beside them.
@@ -116,7 +116,7 @@ pub fn files(folder: &Path, list: &[PathBuf]) -> Result<Project, Error> {
             _ => txt::read(&text, &mut reader, None)?,
         }
     }
-    Ok(reader.project)
+    reader.done()
 }
 
 /// Files of the folder, of `requirements/` and of `docker/`, sorted.
@@ -208,20 +208,17 @@ fn requirement_files(folder: &Path, names: &[String], reader: &mut Reader) -> Re
     for text in others {
         let compiled = format!("{}.txt", stem(text));
         let name = if names.contains(&compiled) { compiled } else { text.name.clone() };
-        let choice = (stems.len() > 1).then(|| Choice::File(name));
+        let choice = (stems.len() > 1).then_some(Choice::File(name));
         let from = reader.project.demands.len();
         txt::read(text, reader, choice.as_ref())?;
         // What it includes of the project's own is said there already.
-        let (said, new) = reader.project.demands.split_at(from);
-        let new: Vec<_> = new
-            .iter()
-            .filter(|d| {
-                d.index.is_some() || !said.iter().any(|s| s.place == d.place && s.choice.is_none())
-            })
-            .cloned()
-            .collect();
-        reader.project.demands.truncate(from);
+        let new = reader.project.demands.split_off(from);
+        let said = &reader.project.demands;
+        let said: BTreeSet<_> =
+            said.iter().filter(|d| d.choice.is_none()).map(|d| d.place.clone()).collect();
+        let new = new.into_iter().filter(|d| d.index.is_some() || !said.contains(&d.place));
         reader.project.demands.extend(new);
+        reader.enough()?;
     }
     let mut seen = BTreeSet::new();
     reader.project.files.retain(|file| seen.insert((file.name.clone(), file.what)));
