@@ -7,12 +7,15 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::{human, json_v1, matrix_line};
-use crate::domain::{Finding, Place, Severity};
+use crate::domain::{Finding, Place, Severity, shown};
 use crate::matrix::Matrix;
 use crate::requirements::project::{Answer, Choice, Demand, Kind, Project, Said};
 
 /// Names in a table that is read by people; the rest is counted.
 const MOST_ROWS: usize = 60;
+
+/// Conditions on torch that are compared with each other.
+const MOST_MARKERS: usize = 200;
 
 /// Everything that is to be said about a project.
 pub struct Inputs<'a> {
@@ -201,7 +204,11 @@ impl<'a> Inputs<'a> {
                 d.name == "torch" && d.kind != Kind::Constraint && answer.has(d.choice.as_ref())
             })
             .collect();
-        let depends = demands.iter().any(|a| demands.iter().any(|b| a.marker.excludes(&b.marker)));
+        let mut seen = BTreeSet::new();
+        let markers: Vec<_> =
+            demands.iter().map(|d| &d.marker).filter(|m| seen.insert(m.text())).collect();
+        let depends = markers.len() > MOST_MARKERS
+            || markers.iter().any(|a| markers.iter().any(|b| a.excludes(b)));
         if demands.is_empty() || depends {
             return None;
         }
@@ -452,19 +459,19 @@ fn table(demands: &[Demand], text: &mut String) {
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     for demand in demands.iter().take(MOST_ROWS) {
         let index = demand.index.as_ref().map(|i| i.name.clone().unwrap_or_else(|| i.url.clone()));
-        let from = index.map(|i| format!("from {i}")).or_else(|| {
-            demand.link.as_ref().map(|link| format!("at {}", crate::domain::shown(&link.address)))
-        });
+        let from = index
+            .map(|i| format!("from {i}"))
+            .or_else(|| demand.link.as_ref().map(|link| format!("at {}", &link.address)));
         let mut of: Vec<String> = demand.choice.iter().map(ToString::to_string).collect();
         if demand.kind != Kind::Requirement {
             of.push(demand.kind.word().to_owned());
         }
         of.extend(demand.marker.text().map(|m| format!("if {m}")));
         table.add_row([
-            format!("  {}", demand.name),
-            demand.spec(),
-            from.unwrap_or_default(),
-            of.join(", "),
+            format!("  {}", shown(&demand.name)),
+            shown(&demand.spec()),
+            shown(&from.unwrap_or_default()),
+            shown(&of.join(", ")),
             demand.place.to_string(),
         ]);
     }
