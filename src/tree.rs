@@ -4,7 +4,7 @@
 //! their versions must survive as text (`3.10`), each value keeps its line, and what another tool
 //! adds to its own format tomorrow must not stop us. Depth, nodes and aliases are bounded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use granit_parser::{Event, Parser, ScalarStyle};
 use toml::Spanned;
@@ -12,8 +12,12 @@ use toml::de::{DeTable, DeValue};
 
 /// Deeper than any manifest, and shallow enough for the stack.
 const MAX_DEPTH: usize = 64;
-/// Values of a YAML document after its aliases were written out.
-const MAX_NODES: usize = 200_000;
+/// Values of a manifest after its aliases were written out. Large ones have some thousand.
+pub const MAX_NODES: usize = 40_000;
+/// Values of a lock of another tool: the largest name some ten thousand files.
+pub const MAX_LOCK_NODES: usize = 250_000;
+/// Bytes that the aliases of a document may add to it.
+const MAX_ALIASED: usize = 4 * 1024 * 1024;
 
 /// A value and where it begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,9 +142,34 @@ impl Lines {
 /// Reads TOML.
 ///
 /// # Errors
-/// What TOML refuses, and too much depth.
-pub fn toml(text: &str) -> Result<Node, Error> {
+/// What TOML refuses, too much depth, and more than `most` values.
+pub fn toml(text: &str, most: usize) -> Result<Node, Error> {
     let lines = Lines::of(text);
+    guard(text, most)?;
+    let table = DeTable::parse(text).map_err(|err| Error {
+        message: err.message().to_owned(),
+        line: err.span().map(|span| lines.at(span.start)),
+    })?;
+    let line = lines.at(table.span().start);
+    let value = toml_table(table.get_ref(), text, &lines, 0)?;
+    Ok(Node { value, line })
+}
+
+fn beyond(most: usize) -> String {
+    format!("more than the {most} values that are read")
+}
+
+/// Refuses what the TOML reader has no bounds for, before it begins.
+///
+/// It keeps every token, and a value, before it says what is wrong: sixteen megabytes of brackets
+/// would take a gigabyte. And it counts how deep brackets are nested, but loses count where one of
+/// them closes nothing, until the stack is at its end: `x = {a = 1` and a `[header]`, many times.
+///
+/// # Errors
+/// More tokens than `most` values can need, too much depth, a bracket that closes nothing.
+pub fn guard(text: &str, most: usize) -> Result<(), Error> {
+    /// A key, a value, `=`, `,`, spaces between them, a newline.
+    const EACH: usize = 8;
     // Dotted keys and headers nest without brackets, which the reader's own guard counts.
     let deep = text.lines().zip(1..).find(|(line, _)| {
         let code = line.trim_start();
@@ -154,13 +183,74 @@ pub fn toml(text: &str) -> Result<Node, Error> {
             line: Some(line),
         });
     }
-    let table = DeTable::parse(text).map_err(|err| Error {
-        message: err.message().to_owned(),
-        line: err.span().map(|span| lines.at(span.start)),
-    })?;
-    let line = lines.at(table.span().start);
-    let value = toml_table(table.get_ref(), text, &lines, 0)?;
-    Ok(Node { value, line })
+    let bytes = text.as_bytes();
+    let mut open = Vec::new();
+    let (mut at, mut line, mut tokens) = (0, 1, 0);
+    let run = |from: usize, belongs: fn(u8) -> bool| {
+        bytes[from..].iter().position(|b| !belongs(*b)).unwrap_or(bytes.len() - from)
+    };
+    while let Some(&byte) = bytes.get(at) {
+        let err = |message: String| Err(Error { message, line: Some(line) });
+        tokens += 1;
+        if tokens > most * EACH {
+            return err(beyond(most));
+        }
+        at += match byte {
+            b'[' | b'{' => {
+                open.push(byte);
+                if open.len() > MAX_DEPTH {
+                    return err(format!("nested more than {MAX_DEPTH} deep"));
+                }
+                1
+            }
+            b']' | b'}' => {
+                // In ASCII a bracket closes the one two before it.
+                if open.pop() != Some(byte - 2) {
+                    return err(format!("`{}` closes nothing", char::from(byte)));
+                }
+                1
+            }
+            b'"' | b'\'' => {
+                let len = string(&bytes[at..]);
+                line += text[at..at + len].matches('\n').count();
+                len
+            }
+            b'\n' => {
+                line += 1;
+                1
+            }
+            b'#' => run(at, |b| b != b'\n'),
+            b' ' | b'\t' => run(at, |b| matches!(b, b' ' | b'\t')),
+            b'.' | b'=' | b',' | b'\r' => 1,
+            // As the reader: quotes within a word begin no string.
+            _ => run(at, |b| !b".=,[]{} \t#\r\n".contains(&b)),
+        };
+    }
+    Ok(())
+}
+
+/// Length of the string that a text begins with, as TOML delimits it: one that is not closed ends
+/// with its line, or with the text.
+fn string(text: &[u8]) -> usize {
+    let quote = text[0];
+    let long = text.starts_with(&[quote; 3]);
+    let mut at = if long { 3 } else { 1 };
+    while let Some(&byte) = text.get(at) {
+        if byte == b'\n' && !long {
+            return at;
+        }
+        if byte == b'\\' && quote == b'"' {
+            at += if matches!(text.get(at + 1), Some(b'\\' | b'"')) { 2 } else { 1 };
+        } else if byte == quote && !long {
+            return at + 1;
+        } else if byte == quote && text[at..].starts_with(&[quote; 3]) {
+            // Up to two quotes may stand before those that close it.
+            return at + text[at..].iter().take(5).take_while(|b| **b == quote).count();
+        } else {
+            at += 1;
+        }
+    }
+    text.len()
 }
 
 fn toml_table(
@@ -227,8 +317,9 @@ impl Open {
 /// What YAML refuses, too much depth, and aliases that would grow it beyond all manifests.
 pub fn yaml(text: &str) -> Result<Node, Error> {
     let mut open: Vec<Open> = Vec::new();
-    let mut anchors: Vec<(usize, Node, usize)> = Vec::new();
+    let mut anchors: BTreeMap<usize, (Node, Size)> = BTreeMap::new();
     let mut count = 0;
+    let mut aliased = 0;
     let mut root = None;
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|err| Error {
@@ -256,19 +347,23 @@ pub fn yaml(text: &str) -> Result<Node, Error> {
                 open.pop().map(|open| (open.node, open.anchor))
             }
             Event::Alias(id) => {
-                let (_, node, size) =
-                    anchors.iter().rev().find(|(anchor, ..)| *anchor == id).ok_or_else(|| {
-                        err("an alias names an anchor that is not closed yet".into())
-                    })?;
-                count += size;
+                let (node, size) = anchors
+                    .get(&id)
+                    .ok_or_else(|| err("an alias names an anchor that is not closed yet".into()))?;
                 // Counted before it is copied: a bomb stops here.
+                count += size.nodes;
+                aliased += size.bytes;
+                if aliased > MAX_ALIASED {
+                    let most = MAX_ALIASED / 1024 / 1024;
+                    return Err(err(format!("aliases add more than {most} MB to the file")));
+                }
                 (count <= MAX_NODES).then(|| (Node { value: node.value.clone(), line }, 0))
             }
             Event::DocumentEnd => break,
             _ => None,
         };
         if count > MAX_NODES {
-            return Err(err(format!("more than the {MAX_NODES} values that are read")));
+            return Err(err(beyond(MAX_NODES)));
         }
         if open.len() > MAX_DEPTH {
             return Err(err(format!("nested more than {MAX_DEPTH} deep")));
@@ -276,8 +371,9 @@ pub fn yaml(text: &str) -> Result<Node, Error> {
         let Some((node, anchor)) = done else { continue };
         if anchor != 0 {
             let size = size(&node);
-            count += size;
-            anchors.push((anchor, node.clone(), size));
+            count += size.nodes;
+            aliased += size.bytes;
+            anchors.insert(anchor, (node.clone(), size));
         }
         match open.last_mut() {
             None => root = Some(node),
@@ -286,15 +382,15 @@ pub fn yaml(text: &str) -> Result<Node, Error> {
                 Value::Map(entries) => {
                     if let Some(key) = parent.key.take() {
                         entries.push((key, node));
-                        continue;
+                    } else {
+                        let Value::Text(text) = node.value else {
+                            return Err(err("a key that is no text".into()));
+                        };
+                        if !parent.keys.insert(text.clone()) {
+                            return Err(err(format!("the key `{}` stands twice", shown(&text))));
+                        }
+                        parent.key = Some(Key { text, line });
                     }
-                    let Value::Text(text) = node.value else {
-                        return Err(err("a key that is no text".into()));
-                    };
-                    if !parent.keys.insert(text.clone()) {
-                        return Err(err(format!("the key `{}` stands twice", shown(&text))));
-                    }
-                    parent.key = Some(Key { text, line });
                 }
                 Value::Text(_) => (),
             },
@@ -307,12 +403,30 @@ fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(60).collect()
 }
 
-fn size(node: &Node) -> usize {
-    1 + match &node.value {
-        Value::Text(_) => 0,
-        Value::List(items) => items.iter().map(size).sum(),
-        Value::Map(entries) => entries.iter().map(|(_, node)| 1 + size(node)).sum(),
+/// How much a copy of a value adds.
+#[derive(Default)]
+struct Size {
+    nodes: usize,
+    bytes: usize,
+}
+
+fn size(node: &Node) -> Size {
+    let mut all = Size { nodes: 1, bytes: 0 };
+    let mut add = |more: usize, inner: &Node| {
+        let inner = size(inner);
+        all.nodes += 1 + inner.nodes;
+        all.bytes += more + inner.bytes;
+    };
+    match &node.value {
+        Value::Text(text) => all.bytes += text.len(),
+        Value::List(items) => items.iter().for_each(|item| add(0, item)),
+        Value::Map(entries) => {
+            for (key, node) in entries {
+                add(key.text.len(), node);
+            }
+        }
     }
+    all
 }
 
 #[cfg(test)]
@@ -321,8 +435,8 @@ mod tests {
 
     #[test]
     fn both_syntaxes_give_text_and_lines() {
-        let toml =
-            toml("# c\n[a]\nb = \"x\"\nn = 3.10\nl = [\n  \"p\",\n  \"q\",\n]\n").expect("toml");
+        let toml = toml("# c\n[a]\nb = \"x\"\nn = 3.10\nl = [\n  \"p\",\n  \"q\",\n]\n", MAX_NODES)
+            .expect("toml");
         let a = toml.get("a").expect("a");
         assert_eq!((a.text_of("b"), a.text_of("n")), (Some("x"), Some("3.10")));
         assert_eq!(a.list_of("l").iter().map(|n| n.line).collect::<Vec<_>>(), [6, 7]);
@@ -357,7 +471,38 @@ mod tests {
             format!("a = {}", "{a=".repeat(100_000)),
             format!("a = {{{}x = 1}}", "a.".repeat(100_000)),
         ] {
-            assert!(toml(&deep).is_err(), "{}", &deep[..20]);
+            assert!(toml(&deep, MAX_NODES).is_err(), "{}", &deep[..20]);
         }
+        let scalar = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), "*a, ".repeat(1_000));
+        assert!(yaml(&scalar).is_err_and(|err| err.message.contains("MB") && err.line == Some(2)));
+    }
+
+    #[test]
+    fn crowds_are_refused_where_they_end() {
+        for (text, line) in [
+            (format!("a = 1\nb = [{}]", "1,".repeat(MAX_NODES * 8)), 2),
+            ("a,".repeat(MAX_NODES * 9), 1),
+            ("\"\",".repeat(MAX_NODES * 9), 1),
+            ("\n".repeat(MAX_NODES * 9), MAX_NODES * 8 + 1),
+        ] {
+            let err = toml(&text, MAX_NODES).expect_err("a crowd");
+            assert_eq!((err.line, err.message), (Some(line), beyond(MAX_NODES)));
+        }
+        for (text, line) in [
+            ("[".repeat(1000), 1),
+            ("x = {a = 1\n[b]\n".repeat(50_000), 128),
+            ("{a=[}],b=".repeat(50_000), 1),
+            ("a = \"\"\"\n]\"\"\"\"\"\n]".into(), 3),
+            ("a\"b{\n}\n]".into(), 3),
+            ("a = 'x\n]".into(), 2),
+        ] {
+            let err = guard(&text, MAX_NODES).expect_err("brackets");
+            assert_eq!(err.line, Some(line), "{}: {}", &text[..8], err.message);
+        }
+        let fine = "a = \"\\\"]\" # ]\n'}' = ''']''''\nb = [{c = \"]\"}, [\n]]\n[[d]]\n";
+        assert_eq!(guard(fine, MAX_NODES), Ok(()));
+        assert!(toml(fine, MAX_NODES).is_ok());
+        let long = format!("a = \"{}\" # {}\n", "= ,".repeat(200_000), "[".repeat(400_000));
+        assert!(toml(&long, MAX_NODES).is_ok());
     }
 }

@@ -90,7 +90,7 @@ fn may(room: &str) -> &'static [&'static str] {
     match room {
         "requirements" | "matrix" => &["domain", "tree", "yaml"],
         "resolve" => &["domain", "requirements", "matrix"],
-        "lock" => &["domain", "matrix", "resolve"],
+        "lock" => &["domain", "tree", "matrix", "resolve"],
         "render" => &["domain", "lock"],
         "host" => &["domain"],
         "report" => &["domain", "requirements", "matrix", "resolve", "lock", "render", "error"],

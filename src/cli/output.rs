@@ -1,5 +1,6 @@
 //! Streams: the result on stdout, everything else on stderr. A closed pipe is silence.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
@@ -35,13 +36,12 @@ impl Output {
     /// # Errors
     /// Anything but a closed pipe.
     pub fn result(&self, text: &str) -> Result<(), Error> {
-        let wrapped = match terminal_size::terminal_size() {
+        let text = match terminal_size::terminal_size() {
             Some((width, _)) if self.format == Format::Human && io::stdout().is_terminal() => {
-                wrap(text, usize::from(width.0))
+                Cow::Owned(wrap(text, usize::from(width.0)))
             }
-            _ => text.to_owned(),
+            _ => Cow::Borrowed(text),
         };
-        let text = &wrapped;
         let mut out = anstream::AutoStream::new(io::stdout().lock(), self.color);
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -114,6 +114,9 @@ fn wrap(text: &str, width: usize) -> String {
     out
 }
 
+/// Characters of a line that are shown.
+const MOST: usize = 160;
+
 /// The line of a file with the offending words underlined.
 fn excerpt(bad: &Bad) -> String {
     let file = bad.file.display();
@@ -123,13 +126,15 @@ fn excerpt(bad: &Bad) -> String {
             let pad = " ".repeat(number.len());
             // Columns are bytes; what is shown is counted in characters, tabs as one.
             let start = text.get(..columns.start).map_or(0, |t| t.chars().count());
+            // A line has its end, and what moves a terminal's cursor stays out.
+            let indent = start.min(MOST);
             let length = text.get(columns.clone()).map_or(1, |t| t.chars().count()).clamp(1, 80);
             let shown: String =
-                text.chars().map(|c| if c == '\t' { ' ' } else { c }).take(160).collect();
+                text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST).collect();
             format!(
                 "{pad}--> {file}:{line}:{}\n{pad} |\n{number} | {shown}\n{pad} | {}{}\n",
                 start + 1,
-                " ".repeat(start),
+                " ".repeat(indent),
                 "^".repeat(length),
             )
         }

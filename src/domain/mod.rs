@@ -11,7 +11,7 @@ mod version;
 
 pub use finding::{Code, Fact, Finding, Place, Severity};
 pub use gpu::{CodeTarget, ComputeCapability, GpuKind, KernelModule, Suffix, gpu_key};
-pub use package::{Package, normalise_name};
+pub use package::{Package, names_end_well, normalise_name};
 pub use platform::{Glibc, Platform, PythonTag, PythonVersion, WheelVariant};
 pub use version::{
     CudaVersion, CudnnVersion, DriverSpec, DriverVersion, TorchRelease, TorchVersion,

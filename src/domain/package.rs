@@ -84,10 +84,7 @@ impl FromStr for Package {
                     .map(|t| (*t).to_owned()),
             });
         }
-        // Both make pep508_rs panic: a name that ends in `_`, and `é` behind a marker.
-        let name = given.trim().find(|c: char| !c.is_alphanumeric() && !"-_.".contains(c));
-        let name = &given.trim()[..name.unwrap_or(given.trim().len())];
-        if name.ends_with(['-', '_', '.']) || !given.is_ascii() {
+        if !names_end_well(given) || !given.is_ascii() {
             return Err(err());
         }
         let requirement: pep508_rs::Requirement = given.trim().parse().map_err(|_| err())?;
@@ -109,6 +106,18 @@ impl FromStr for Package {
             platform: None,
         })
     }
+}
+
+/// Whether the name and the extras that a requirement begins with end with a letter or a number. The
+/// parser behind it panics on `torch- >=2`.
+pub fn names_end_well(given: &str) -> bool {
+    let belongs = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let given = given.trim_start();
+    let (name, rest) = given.split_at(given.find(|c| !belongs(c)).unwrap_or(given.len()));
+    let extras = rest.trim_start().strip_prefix('[').unwrap_or_default();
+    let extras =
+        extras.split(']').next().unwrap_or_default().split(|c: char| c == ',' || c.is_whitespace());
+    extras.chain([name]).all(|name| !name.ends_with(['-', '_', '.']))
 }
 
 /// The file name in a wheel's URL, path or direct reference.

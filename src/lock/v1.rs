@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use crate::tree;
 
 /// Version of the shape. A file with a greater one is refused.
 pub const VERSION: u32 = 1;
@@ -13,6 +14,8 @@ pub const VERSION: u32 = 1;
 pub const REVISION: u32 = 0;
 /// Longest file that is read. A target takes about 8 KiB.
 pub(super) const LONGEST: usize = 4 << 20;
+/// Values of a lock that is read.
+const MAX_VALUES: usize = 100_000;
 /// First line of every lock.
 const COMMENT: &str = "# Written by gpuseal, do not edit; run `gpuseal lock` to renew.\n";
 
@@ -217,6 +220,10 @@ impl File {
             name: name.into(),
             message: printable(&brief(error, text)),
         };
+        tree::guard(text, MAX_VALUES).map_err(|err| Error::Syntax {
+            name: name.into(),
+            message: format!("line {}: {}", err.line.unwrap_or(1), err.message),
+        })?;
         let table: toml::Table = text.parse().map_err(|e| syntax(&e))?;
         // Before the shape: a later version may share nothing else with this one.
         if let Some(found) = table.get("version").and_then(toml::Value::as_integer)

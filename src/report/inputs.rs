@@ -7,12 +7,15 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::{human, json_v1, matrix_line};
-use crate::domain::{Finding, Place, Severity};
+use crate::domain::{Finding, Place, Severity, shown};
 use crate::matrix::Matrix;
 use crate::requirements::project::{Answer, Choice, Demand, Kind, Project, Said};
 
 /// Names in a table that is read by people; the rest is counted.
 const MOST_ROWS: usize = 60;
+
+/// Conditions on torch that are compared with each other.
+const MOST_MARKERS: usize = 200;
 
 /// Everything that is to be said about a project.
 pub struct Inputs<'a> {
@@ -201,7 +204,11 @@ impl<'a> Inputs<'a> {
                 d.name == "torch" && d.kind != Kind::Constraint && answer.has(d.choice.as_ref())
             })
             .collect();
-        let depends = demands.iter().any(|a| demands.iter().any(|b| a.marker.excludes(&b.marker)));
+        let mut seen = BTreeSet::new();
+        let markers: Vec<_> =
+            demands.iter().map(|d| &d.marker).filter(|m| seen.insert(m.text())).collect();
+        let depends = markers.len() > MOST_MARKERS
+            || markers.iter().any(|a| markers.iter().any(|b| a.excludes(b)));
         if demands.is_empty() || depends {
             return None;
         }
@@ -478,8 +485,8 @@ fn table(demands: &[Demand], text: &mut String) {
         }
         notes.extend(demand.marker.text().map(|m| format!("if {}", crate::domain::shown(m))));
         table.add_row([
-            format!("  {}", demand.name),
-            demand.spec(),
+            format!("  {}", shown(&demand.name)),
+            shown(&demand.spec()),
             demand.place.to_string(),
             notes.join(", "),
         ]);

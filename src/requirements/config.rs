@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use super::project::Files;
 use super::{Bad, Error, Requirements, Target, is_target_name};
 use crate::domain::{Package, ParseError, shown};
-use crate::yaml;
+use crate::{tree, yaml};
 
 /// Keys of the file and of a target.
 const KEYS: &[&str] = &["torch", "python", "cuda", "with", "needs", "prefer", "allow", "targets"];
@@ -112,7 +112,7 @@ fn load(path: &Path) -> Result<String, Error> {
         yaml::ReadError::NotUtf8(line) => bad(
             path,
             "",
-            None,
+            Some((line, 0..1)),
             format!("line {line} is not UTF-8"),
             Some("save the file as UTF-8".into()),
         ),
@@ -122,6 +122,10 @@ fn load(path: &Path) -> Result<String, Error> {
 /// The `[tool.gpuseal]` table of a pyproject.toml, as TOML text of its own.
 fn tool_table(path: &Path) -> Result<Option<toml::Value>, Error> {
     let text = load(path)?;
+    tree::guard(&text, tree::MAX_NODES).map_err(|err| {
+        let place = err.line.map(|line| (line, 0..1));
+        bad(path, &text, place, err.message, None)
+    })?;
     let whole: toml::Table = toml::from_str(&text).map_err(|err| from_toml(path, &text, &err))?;
     Ok(whole.get("tool").and_then(|t| t.get("gpuseal")).cloned())
 }

@@ -1,8 +1,9 @@
 //! Options that exclude each other stay apart: each possible set of them is an answer of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use pep440_rs::VersionSpecifiers;
+use pep440_rs::{Version, VersionSpecifiers};
+use version_ranges::Ranges;
 
 use super::demand::{By, Choice, CudaSaid, Demand, Kind, Project, PythonSaid, ranges};
 use super::marker::{Marker, Setting};
@@ -13,6 +14,8 @@ use crate::domain::{Place, WheelVariant};
 const MAX_ANSWERS: usize = 24;
 /// Options that are compared with each other.
 const MAX_OPTIONS: usize = 64;
+/// Lines of one option that are compared with those of another.
+const MAX_COMPARED: usize = 40;
 /// Sets of options that are tried.
 const MAX_STEPS: usize = 20_000;
 
@@ -43,6 +46,9 @@ pub struct Said<'a> {
     /// Where it stands.
     pub place: &'a Place,
 }
+
+/// What each option says: of versions, and of builds.
+type Sides<'a> = BTreeMap<&'a Choice, (Vec<Ranged<'a>>, Vec<&'a Said<'a>>)>;
 
 /// What one environment is asked to hold.
 #[derive(Debug, Clone, Default)]
@@ -132,6 +138,7 @@ impl Project {
             return None;
         }
         let said = self.said();
+        let said = self.sides(&said);
         let mut clash: Vec<Vec<bool>> = options
             .iter()
             .map(|a| options.iter().map(|b| a != b && self.exclude(a, b, &said)).collect())
@@ -176,6 +183,7 @@ impl Project {
         let known: BTreeSet<Choice> =
             options.iter().cloned().chain(self.silent(&options)).collect();
         let said = self.said();
+        let said = self.sides(&said);
         for (at, choice) in choices.iter().enumerate() {
             if !known.contains(choice) {
                 let names: Vec<_> = known.iter().map(ToString::to_string).collect();
@@ -212,24 +220,36 @@ impl Project {
         all.filter(|choice| !speaking.contains(choice)).cloned().collect()
     }
 
+    /// What each option says.
+    fn sides<'a>(&'a self, said: &'a [Said<'a>]) -> Sides<'a> {
+        let mut sides = Sides::new();
+        for demand in self.demands.iter().filter(|d| of_pytorch(&d.name)) {
+            let Some(choice) = &demand.choice else { continue };
+            let side = sides.entry(choice).or_default();
+            if side.0.len() < MAX_COMPARED {
+                side.0.push(Ranged::of(demand));
+            }
+        }
+        for one in said {
+            let Some(choice) = one.choice else { continue };
+            let side = sides.entry(choice).or_default();
+            if side.1.len() < MAX_COMPARED {
+                side.1.push(one);
+            }
+        }
+        sides
+    }
+
     /// Whether two options cannot be installed together: declared so, or they contradict each other.
-    fn exclude(&self, a: &Choice, b: &Choice, said: &[Said<'_>]) -> bool {
+    fn exclude(&self, a: &Choice, b: &Choice, sides: &Sides<'_>) -> bool {
         if self.conflicts.iter().any(|set| set.contains(a) && set.contains(b)) {
             return true;
         }
-        let of = |choice: &Choice| -> Vec<&Demand> {
-            self.demands
-                .iter()
-                .filter(|d| d.choice.as_ref() == Some(choice) && of_pytorch(&d.name))
-                .collect()
-        };
-        let versions = of(a).iter().any(|x| of(b).iter().any(|y| contradict(x, y)));
-        let builds = said.iter().filter(|s| s.choice == Some(a)).any(|x| {
-            said.iter()
-                .filter(|s| s.choice == Some(b))
-                .any(|y| x.variant != y.variant && x.marker.meets(y.marker))
-        });
-        versions || builds
+        let (Some(a), Some(b)) = (sides.get(a), sides.get(b)) else { return false };
+        let versions = a.0.iter().any(|x| b.0.iter().any(|y| x.contradicts(y)));
+        let differ =
+            |x: &Said<'_>, y: &Said<'_>| x.variant != y.variant && x.marker.meets(y.marker);
+        versions || a.1.iter().any(|x| b.1.iter().any(|y| differ(x, y)))
     }
 
     /// A file that stands beside others of its kind, or a stage that is no part of the last one, is an
@@ -354,14 +374,35 @@ impl Wish<'_> {
     }
 }
 
+/// A demand with what comparing it takes, made once.
+#[derive(Debug)]
+pub struct Ranged<'a> {
+    /// The demand.
+    pub demand: &'a Demand,
+    /// Its versions, without labels.
+    pub ranges: Ranges<Version>,
+    label: Option<WheelVariant>,
+}
+
+impl<'a> Ranged<'a> {
+    /// Of a demand.
+    pub fn of(demand: &'a Demand) -> Self {
+        Self { demand, ranges: demand.ranges(), label: demand.label() }
+    }
+
+    /// Whether no version, or no build, answers both in some environment that both apply to.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        let (a, b) = (self.demand, other.demand);
+        let apart = matches!((self.label, other.label), (Some(x), Some(y)) if x != y);
+        a.name == b.name
+            && (apart || self.ranges.intersection(&other.ranges).is_empty())
+            && a.marker.meets(&b.marker)
+    }
+}
+
 /// Whether no version, or no build, answers both demands in some environment that both apply to.
 pub fn contradict(a: &Demand, b: &Demand) -> bool {
-    if a.name != b.name {
-        return false;
-    }
-    let labels = matches!((a.label(), b.label()), (Some(x), Some(y)) if x != y);
-    let differ = labels || a.ranges().intersection(&b.ranges()).is_empty();
-    differ && a.marker.meets(&b.marker)
+    a.name == b.name && Ranged::of(a).contradicts(&Ranged::of(b))
 }
 
 /// Whether two lines can be in force together: both always are, or they are of one option, or one is

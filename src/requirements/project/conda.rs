@@ -150,7 +150,7 @@ pub fn take(spec: &MatchSpec, given: &str, said: &Said<'_>, reader: &mut Reader)
             demand.marker = said.marker.clone();
             demand.kind = Kind::Hint;
             demand.choice = said.choice.cloned();
-            reader.project.demands.push(demand);
+            reader.push(demand);
         }
     }
     let package = if spec.name == "pytorch-mutex" { "torch" } else { pypi_name(&spec.name) };

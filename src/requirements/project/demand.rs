@@ -135,7 +135,7 @@ pub struct Index {
 impl Index {
     /// An index at an address.
     pub fn new(url: &str, place: Place) -> Self {
-        let url = url.trim();
+        let url = clipped(url.trim());
         Self {
             name: None,
             url: url.to_owned(),
@@ -145,6 +145,20 @@ impl Index {
             place,
         }
     }
+}
+
+impl Index {
+    /// The same with the name that the project gives it.
+    #[must_use]
+    pub fn called(self, name: Option<&str>) -> Self {
+        Self { name: name.map(|name| clipped(name).to_owned()), ..self }
+    }
+}
+
+/// The begin of an address or a name that is longer than any: every package keeps a copy of it.
+fn clipped(text: &str) -> &str {
+    const MOST: usize = 2000;
+    text.char_indices().nth(MOST).map_or(text, |(at, _)| &text[..at])
 }
 
 /// The address of one file, repository or folder.
@@ -244,11 +258,16 @@ pub fn label(version: &Version) -> Option<WheelVariant> {
 
 /// Specifiers as ranges of public versions: `==2.6.0+cu124` is `==2.6.0` there.
 pub fn ranges(versions: &VersionSpecifiers) -> Ranges<Version> {
-    // `==N.*` becomes `<N+1`: a number at the end of all numbers has no next one.
-    let countable =
-        |spec: &&VersionSpecifier| spec.version().release().iter().all(|n| *n < u64::MAX);
-    let specs = versions.iter().filter(countable);
+    let specs = versions.iter().filter(|spec| countable(spec.version()));
     specs.fold(Ranges::full(), |all, spec| all.intersection(&Ranges::from(public(spec))))
+}
+
+/// Whether all numbers of a version have a next one: `==N.*` becomes `<N+1`.
+pub fn countable(version: &Version) -> bool {
+    const MOST: u64 = 1_000_000_000_000;
+    let pre = version.pre().map(|pre| pre.number);
+    let others = [Some(version.epoch()), pre, version.post(), version.dev()];
+    version.release().iter().chain(others.iter().flatten()).all(|number| *number < MOST)
 }
 
 /// Specifiers without their labels.

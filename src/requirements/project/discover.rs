@@ -95,7 +95,7 @@ pub fn folder(folder: &Path) -> Result<Project, Error> {
         members(folder, &mut reader);
     }
     reader.project.settle();
-    Ok(reader.project)
+    reader.done()
 }
 
 /// A folder that says nothing itself: names the projects below it, which are read one by one.
@@ -164,7 +164,7 @@ pub fn files(folder: &Path, list: &[PathBuf]) -> Result<Project, Error> {
             _ => txt::read(&text, &mut reader, None)?,
         }
     }
-    Ok(reader.project)
+    reader.done()
 }
 
 /// Files of the folder, of `requirements/` with its folders and of `docker/`, sorted.
@@ -270,16 +270,13 @@ fn requirement_files(folder: &Path, names: &[String], reader: &mut Reader) -> Re
         let from = reader.project.demands.len();
         txt::read(text, reader, choice.as_ref())?;
         // What it includes of the project's own is said there already.
-        let (said, new) = reader.project.demands.split_at(from);
-        let new: Vec<_> = new
-            .iter()
-            .filter(|d| {
-                d.index.is_some() || !said.iter().any(|s| s.place == d.place && s.choice.is_none())
-            })
-            .cloned()
-            .collect();
-        reader.project.demands.truncate(from);
+        let new = reader.project.demands.split_off(from);
+        let said = &reader.project.demands;
+        let said: BTreeSet<_> =
+            said.iter().filter(|d| d.choice.is_none()).map(|d| d.place.clone()).collect();
+        let new = new.into_iter().filter(|d| d.index.is_some() || !said.contains(&d.place));
         reader.project.demands.extend(new);
+        reader.enough()?;
     }
     let mut seen = BTreeSet::new();
     reader.project.files.retain(|file| seen.insert((file.name.clone(), file.what)));

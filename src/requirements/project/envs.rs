@@ -9,6 +9,9 @@ use crate::domain::normalise_name;
 use crate::requirements::Error;
 use crate::tree::Node;
 
+/// Names and patterns of `include_packages` that every requirement is compared with.
+const MAX_PATTERNS: usize = 500;
+
 /// `[tool.pdm.dev-dependencies]` and `[tool.hatch.envs.NAME]`, as groups.
 ///
 /// # Errors
@@ -43,26 +46,30 @@ pub fn groups(project: &Pyproject<'_>) -> Result<BTreeMap<String, Vec<Given>>, E
 /// environments that name an index.
 pub fn sources(project: &Pyproject<'_>, reader: &mut Reader) {
     let text = project.text;
+    let mut patterns = 0;
     let list = project.node.at(&["tool", "pdm", "source"]);
     for node in list.map_or(&[][..], Node::items) {
         let Some(url) = node.get("url") else { continue };
-        let mut index = Index::new(url.text().unwrap_or_default(), text.place(url.line));
-        index.name = node.text_of("name").map(str::to_owned);
-        let named: Vec<String> = node
+        let mut index = Index::new(url.text().unwrap_or_default(), text.place(url.line))
+            .called(node.text_of("name"));
+        let named: Vec<glob::Pattern> = node
             .list_of("include_packages")
             .iter()
-            .filter_map(Node::text)
-            .map(str::to_owned)
+            .filter_map(|name| glob::Pattern::new(name.text()?).ok())
             .collect();
+        patterns += named.len();
+        if patterns > MAX_PATTERNS {
+            let message = "more patterns of packages than are compared: the others are not read";
+            reader.unread(&index.place, message);
+            return;
+        }
         index.explicit = !named.is_empty();
         index.extra = index.name.as_deref() != Some("pypi");
         let takes = |name: &str| {
             if named.is_empty() {
                 of_pytorch(name)
             } else {
-                named.iter().any(|pattern| {
-                    glob::Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(name))
-                })
+                named.iter().any(|pattern| pattern.matches(name))
             }
         };
         let pytorch = super::link::is_pytorch(&index.url);
@@ -73,7 +80,10 @@ pub fn sources(project: &Pyproject<'_>, reader: &mut Reader) {
                 demand.index = Some(index.clone());
             }
         }
-        reader.project.indexes.push(index);
+        reader.index(index);
+        if reader.enough().is_err() {
+            return;
+        }
     }
     let envs = project.node.at(&["tool", "hatch", "envs"]);
     for (name, env) in envs.map_or(&[][..], Node::entries) {
@@ -104,7 +114,10 @@ pub fn sources(project: &Pyproject<'_>, reader: &mut Reader) {
                         demand.index = Some(index.clone());
                     }
                 }
-                reader.project.indexes.push(index);
+                reader.index(index);
+                if reader.enough().is_err() {
+                    return;
+                }
             }
         }
     }

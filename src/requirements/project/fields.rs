@@ -2,13 +2,16 @@
 
 use pep440_rs::{VersionSpecifier, VersionSpecifiers};
 
-use super::demand::Demand;
+use super::demand::{Demand, countable};
 use super::reader::Reader;
 use super::source::Text;
 use super::{local, requirement};
 use crate::domain::shown;
 use crate::requirements::Error;
 use crate::tree::{Node, Value};
+
+/// Longest version that is read, in bytes.
+const MAX_VERSION: usize = 200;
 
 /// An entry on one line, as it is written: `torch = { version = "==2.6.0" }`.
 pub fn given(name: &str, value: &Node) -> String {
@@ -40,10 +43,14 @@ pub fn versions(text: &str, bare: bool) -> Option<VersionSpecifiers> {
     if matches!(text, "*" | "") {
         return Some(VersionSpecifiers::default());
     }
-    if bare && let Ok(version) = text.parse() {
+    if bare
+        && text.len() <= MAX_VERSION
+        && let Ok(version) = text.parse()
+        && countable(&version)
+    {
         return Some(VersionSpecifier::equals_version(version).into());
     }
-    text.parse().ok()
+    requirement::versions(text)
 }
 
 /// Reads version, extras and address of an entry. `None`: it was noted as unread.
@@ -103,7 +110,8 @@ pub fn keep(demand: Demand, text: &Text, reader: &mut Reader) -> Result<(), Erro
     // An archive tells its name; what is left of the local ones is a folder.
     let folder = demand.link.clone().filter(|link| link.local && link.name.is_none());
     let (line, extras, choice) = (demand.place.line, demand.extras.clone(), demand.choice.clone());
-    reader.project.demands.push(demand);
+    reader.push(demand);
+    reader.enough()?;
     if let Some(link) = folder {
         let path = link.address.trim_start_matches("file://").trim_start_matches("file:");
         local::folder(path, &extras, text, line, reader, choice.as_ref())?;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::answers::{Answer, Said, contradict, meet, pythons_contradict};
+use super::answers::{Answer, Ranged, Said, contradict, meet, pythons_contradict};
 use super::demand::{By, Choice, Demand, Kind, Pin, Project};
 use super::link;
 use super::marker::Marker;
@@ -11,8 +11,13 @@ use crate::domain::{Code, Finding, Place, Severity, WheelVariant, shown};
 
 /// Lines on one package that are compared with each other.
 const MAX_COMPARED: usize = 200;
+/// Lines that are compared with each other in all, and contradictions that are looked for.
+const MAX_PAIRS: usize = 100_000;
+const MAX_FOUND: usize = 1000;
 /// Contradictions that are told; the first ones are enough to begin with.
 const MAX_TOLD: usize = 50;
+/// Notes that are told: each names a line that was not read.
+const MAX_NOTES: usize = 600;
 
 impl Project {
     /// Every contradiction, and what is risky; worst first.
@@ -27,10 +32,12 @@ impl Project {
         let mut seen = BTreeSet::new();
         findings.retain(|f| seen.insert((f.message.clone(), f.place.clone())));
         findings.sort_by_key(|f| f.severity);
-        let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
-        if errors > MAX_TOLD {
-            findings.drain(MAX_TOLD..errors);
-        }
+        let mut told: BTreeMap<Severity, usize> = BTreeMap::new();
+        findings.retain(|f| {
+            let told = told.entry(f.severity).or_default();
+            *told += 1;
+            *told <= if f.severity == Severity::Note { MAX_NOTES } else { MAX_TOLD }
+        });
         findings
     }
 
@@ -62,10 +69,13 @@ impl Project {
             by_name.entry(&demand.name).or_default().push(demand);
         }
         let mut findings = Vec::new();
+        let mut pairs = 0;
         for demands in by_name.values() {
             let overridden = demands.iter().any(|d| d.kind == Kind::Override);
-            for (at, a) in demands.iter().take(MAX_COMPARED).enumerate() {
-                if a.ranges().is_empty() {
+            let compared: Vec<Ranged<'_>> =
+                demands.iter().take(MAX_COMPARED).map(|d| Ranged::of(d)).collect();
+            for (at, Ranged { demand: a, ranges, .. }) in compared.iter().enumerate() {
+                if ranges.is_empty() {
                     findings.push(
                         conflict(
                             format!("no version of {} answers `{}`", a.name, shown(&a.given)),
@@ -74,8 +84,13 @@ impl Project {
                         .help("mend the range"),
                     );
                 }
-                for b in &demands[at + 1..demands.len().min(MAX_COMPARED)] {
-                    if overridden || !meet(*a, *b) || !contradict(a, b) {
+                for other in &compared[at + 1..] {
+                    let b = other.demand;
+                    if findings.len() > MAX_FOUND || pairs > MAX_PAIRS {
+                        return findings;
+                    }
+                    pairs += 1;
+                    if overridden || !meet(*a, b) || !compared[at].contradicts(other) {
                         continue;
                     }
                     findings.push(self.versions_clash(a, b));
@@ -172,19 +187,28 @@ impl Project {
 
     fn pythons(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        for (at, a) in self.python.iter().enumerate() {
-            for b in &self.python[at + 1..] {
+        let said = &self.python[..self.python.len().min(MAX_COMPARED)];
+        for (at, a) in said.iter().enumerate() {
+            for b in &said[at + 1..] {
+                if findings.len() > MAX_FOUND {
+                    return findings;
+                }
                 if meet(a, b) && pythons_contradict(a, b) {
                     findings.push(
                         conflict(
                             format!(
                                 "{} says Python {} ({}), {} says {} ({})",
-                                a.place, a.given, a.by, b.place, b.given, b.by
+                                a.place,
+                                shown(&a.given),
+                                a.by,
+                                b.place,
+                                shown(&b.given),
+                                b.by
                             ),
                             &b.place,
                         )
-                        .fact(format!("{}: {}", a.by, a.given), a.place.to_string())
-                        .fact(format!("{}: {}", b.by, b.given), b.place.to_string())
+                        .fact(format!("{}: {}", a.by, shown(&a.given)), a.place.to_string())
+                        .fact(format!("{}: {}", b.by, shown(&b.given)), b.place.to_string())
                         .help("let both admit one version of Python"),
                     );
                 }
@@ -200,15 +224,20 @@ impl Project {
             pins.entry((&pin.place.file, &pin.name)).or_default().push(pin);
         }
         let files: BTreeSet<&str> = self.pins.iter().map(|pin| pin.place.file.as_str()).collect();
+        let mut overrides: BTreeMap<&str, Vec<&Demand>> = BTreeMap::new();
+        for demand in self.demands.iter().filter(|d| d.kind == Kind::Override) {
+            overrides.entry(&demand.name).or_default().push(demand);
+        }
         let mut findings = Vec::new();
         for demand in self.demands.iter().filter(|d| d.kind != Kind::Hint && d.link.is_none()) {
-            let overridden = self
-                .demands
-                .iter()
-                .any(|d| d.kind == Kind::Override && d.name == demand.name && d != demand);
+            let overridden = overrides
+                .get(demand.name.as_str())
+                .is_some_and(|list| list.len() > 1 || list.first() != Some(&demand));
             for file in files.iter().filter(|file| !overridden && locks(file, demand)) {
                 let Some(list) = pins.get(&(*file, demand.name.as_str())) else { continue };
-                let Some(first) = list.first() else { continue };
+                let Some(first) = list.first().filter(|_| list.len() <= MAX_COMPARED) else {
+                    continue;
+                };
                 if !list.iter().any(|pin| demand.versions.contains(&pin.version)) {
                     findings.push(
                         stale(
@@ -265,12 +294,12 @@ impl Project {
     /// A label, and no index that has it: PyPI serves no file with a local label.
     fn unserved(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
+        let beside = self.indexes.iter().any(|i| link::is_pytorch(&i.url) && !i.explicit);
         for demand in &self.demands {
             let Some(label) = demand.label().filter(|_| demand.link.is_none()) else { continue };
             let hint = demand.kind == Kind::Hint || demand.kind == Kind::Constraint;
             let named = demand.index.as_ref().is_some_and(|i| link::is_pytorch(&i.url));
             let private = demand.index.as_ref().is_some_and(|i| i.variant.is_none());
-            let beside = self.indexes.iter().any(|i| link::is_pytorch(&i.url) && !i.explicit);
             if hint || named || private || beside {
                 continue;
             }
@@ -320,7 +349,7 @@ fn pin_variant(pin: &Pin) -> Option<WheelVariant> {
 
 fn of(demand: &Demand) -> String {
     let spec = demand.spec();
-    if spec.is_empty() { "any version".into() } else { spec }
+    if spec.is_empty() { "any version".into() } else { shown(&spec) }
 }
 
 fn whose(place: &Place, choice: Option<&Choice>) -> String {

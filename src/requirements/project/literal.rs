@@ -9,6 +9,8 @@ use super::python::{Kind, Literal, Source, Token};
 const MAX_DEPTH: usize = 64;
 /// Values of a file, names written out: a list may be named often, and doubled each time.
 const MAX_VALUES: usize = 50_000;
+/// Bytes of a text that weigh as much as one more value.
+const BYTES_A_VALUE: usize = 256;
 
 /// A value as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,6 +158,8 @@ impl<'s, 'a> Values<'s, 'a> {
                     let Kind::Text(text) = &token.kind else { return None };
                     joined.join(text);
                 }
+                // A name that stands for a long text may be written often.
+                self.left = self.left.saturating_sub(joined.text.len() / BYTES_A_VALUE);
                 Some(Value::Text(joined))
             }
             Kind::Open if first.close == last => match first.source {

@@ -1,6 +1,6 @@
 //! Locks of other tools: what they pin, to be checked against what the project asks for.
 
-use super::demand::Pin;
+use super::demand::{Pin, countable};
 use super::reader::Reader;
 use super::source::Text;
 use crate::domain::normalise_name;
@@ -12,7 +12,7 @@ use crate::tree::Node;
 /// # Errors
 /// What TOML refuses; a file without such a list.
 pub fn read(text: &Text, what: &'static str, reader: &mut Reader) -> Result<(), Error> {
-    let node = text.toml()?;
+    let node = text.lock()?;
     reader.began(text, what);
     let key = if what == "pylock" { "packages" } else { "package" };
     let list = node.get(key).map_or(&[][..], Node::items);
@@ -20,8 +20,10 @@ pub fn read(text: &Text, what: &'static str, reader: &mut Reader) -> Result<(), 
         let (Some(name), Some(version)) = (package.text_of("name"), package.get("version")) else {
             continue;
         };
-        let Ok(parsed) = version.text().unwrap_or_default().parse() else {
-            let message = format!("`{}` is no version", version.text().unwrap_or_default());
+        let parsed = version.text().unwrap_or_default().parse().ok().filter(countable);
+        let Some(parsed) = parsed else {
+            let given = crate::domain::shown(version.text().unwrap_or_default());
+            let message = format!("`{given}` is no version");
             return Err(text.bad(version.line, message, None));
         };
         reader.project.pins.push(Pin {

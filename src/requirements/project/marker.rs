@@ -1,5 +1,6 @@
 //! Environment markers (PEP 508), evaluated for the machine that the image will run on.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr as _;
 
@@ -10,6 +11,16 @@ use crate::domain::{Platform, PythonVersion, normalise_name};
 
 /// Minor versions of Python 3 that a project may be meant for.
 const PYTHONS: std::ops::RangeInclusive<u8> = 7..=15;
+
+/// Longest marker that is read, in bytes.
+const MAX_BYTES: usize = 4096;
+/// Digits of one number: what compares versions counts on from them.
+const MAX_DIGITS: usize = 18;
+/// Brackets within brackets.
+const MAX_DEPTH: usize = 32;
+/// Environments that a marker may tell apart: what it costs to compare it with another grows with
+/// them. An export with six extras that exclude each other has some ten thousand.
+const MAX_CASES: usize = 1 << 16;
 
 /// A condition on the environment, as written and as it is evaluated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,16 +47,19 @@ impl Marker {
         if text.is_empty() {
             return Ok(Self::default());
         }
+        bounded(text)?;
         let condition = Condition::parse(text)?;
         let tree = condition.tree();
         Ok(Self { text: Some(text.to_owned()), condition, tree })
     }
 
-    /// Both hold.
+    /// Both hold. Of two that are too much together, the first is what is compared.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         let mut tree = self.tree.clone();
-        tree.and(other.tree.clone());
+        if self.comparable(other) {
+            tree.and(other.tree.clone());
+        }
         let wrap = |text: &String| {
             if text.contains(" or ") { format!("({text})") } else { text.clone() }
         };
@@ -60,7 +74,13 @@ impl Marker {
         Self { text, condition, tree }
     }
 
-    /// None of these holds.
+    fn comparable(&self, other: &Self) -> bool {
+        let (Some(a), Some(b)) = (&self.text, &other.text) else { return true };
+        // Most are short: together they stay below the bounds.
+        a.len() + b.len() < 200 || bounded(&format!("{a} and {b}")).is_ok()
+    }
+
+    /// None of these holds. Whoever asks has seen to it that they are few.
     pub fn none_of<'a>(markers: impl Iterator<Item = &'a Self>) -> Self {
         let any = Condition::Any(markers.map(|marker| marker.condition.clone()).collect());
         let condition = Condition::Not(Box::new(any));
@@ -85,7 +105,7 @@ impl Marker {
 
     /// Whether no environment satisfies both.
     pub fn excludes(&self, other: &Self) -> bool {
-        self.tree.is_disjoint(&other.tree)
+        self.comparable(other) && self.tree.is_disjoint(&other.tree)
     }
 
     /// Whether some machine that this program knows of satisfies both.
@@ -117,6 +137,72 @@ impl Marker {
         };
         if extras.is_empty() { with("") } else { extras.iter().any(|e| with(&normalise_name(e))) }
     }
+}
+
+/// Whether a marker can be read and compared in a moment. The tree behind it doubles with every
+/// comparison that is independent of the others.
+///
+/// # Errors
+/// What there is too much of.
+pub fn bounded(text: &str) -> Result<(), String> {
+    if text.len() > MAX_BYTES {
+        return Err(format!("a marker longer than the {MAX_BYTES} bytes that are read"));
+    }
+    // PEP 508 knows no others, and the parser behind this panics on some.
+    if !text.is_ascii() {
+        return Err("a marker with other characters than ASCII has".into());
+    }
+    if text.split(|c: char| !c.is_ascii_digit()).any(|number| number.len() > MAX_DIGITS) {
+        return Err("a marker with a number that no version has".into());
+    }
+    let mut depth = 0_usize;
+    let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let (mut name, mut value, mut is_in) = (None, None, false);
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let len = match c {
+            '"' | '\'' => {
+                let inner = &rest[1..];
+                let end = inner.find(c).unwrap_or(inner.len());
+                value = Some(&inner[..end]);
+                (end + 2).min(rest.len())
+            }
+            c if c.is_ascii_alphabetic() => {
+                let belongs = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+                let word = &rest[..rest.find(|c| !belongs(c)).unwrap_or(rest.len())];
+                match word {
+                    "and" | "or" | "not" => (),
+                    "in" => is_in = true,
+                    word => name = Some(word),
+                }
+                word.len()
+            }
+            '(' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Err(format!("a marker nested more than {MAX_DEPTH} deep"));
+                }
+                1
+            }
+            ')' => {
+                depth = depth.saturating_sub(1);
+                1
+            }
+            _ => 1,
+        };
+        rest = &rest[len..];
+        if let (Some(of), Some(is)) = (name, value) {
+            // Each of these is true or false whatever the others are.
+            let alone = is_in || of == "extra";
+            values.entry(if alone { is } else { of }).or_default().insert(is);
+            (name, value, is_in) = (None, None, false);
+        }
+    }
+    let cases = values.values().fold(1_usize, |all, v| all.saturating_mul(v.len() + 1));
+    if cases > MAX_CASES {
+        return Err("a marker that tells too many environments apart".into());
+    }
+    Ok(())
 }
 
 impl fmt::Display for Marker {
@@ -204,6 +290,18 @@ mod tests {
         assert!(!marker("extra == 'gpu'").holds(&linux, &[]));
         assert!(marker("sys_platform == 'linux'").excludes(&marker("sys_platform == 'win32'")));
         assert!(Marker::parse("sys_platform = 'linux'").is_err());
+        let mut pairs = (0..40).map(|i| format!("(extra == 'a{i}' and extra == 'b{i}')"));
+        let apart = pairs.by_ref().collect::<Vec<_>>().join(" or ");
+        for (text, why) in [
+            (apart, "too many environments"),
+            ("os_name == 'a' o\u{202e} b".into(), "ASCII"),
+            (vec!["os_name == 'a'"; 400].join(" or "), "4096 bytes"),
+            ("(".repeat(1000), "32 deep"),
+        ] {
+            assert!(Marker::parse(&text).is_err_and(|err| err.contains(why)), "{why}");
+        }
+        let many = |name: &str| (0..120).map(|i| format!("{name} == 'v{i}'")).collect::<Vec<_>>();
+        assert!(Marker::parse(&many("os_name").join(" or ")).is_ok());
         let rest = Marker::none_of([marker("sys_platform == 'linux'")].iter());
         assert!(!rest.holds(&linux, &[]) && !rest.is_never());
     }

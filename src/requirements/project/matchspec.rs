@@ -8,11 +8,9 @@ use std::str::FromStr as _;
 use pep440_rs::{Operator, Version, VersionSpecifier, VersionSpecifiers};
 use version_ranges::Ranges;
 
-use super::demand::ranges;
+use super::demand::{countable, ranges};
 use crate::domain::{CudaVersion, WheelVariant, shown};
 
-/// Larger numbers are no versions, and adding one to them must not overflow.
-const MAX_NUMBER: u64 = 1_000_000_000_000;
 /// What a version constraint can begin with.
 const OPERATORS: [char; 5] = ['=', '<', '>', '!', '~'];
 
@@ -245,7 +243,7 @@ fn specifier(item: &str, exact: bool) -> Option<VersionSpecifier> {
     // `=2.1.0rc1` has nothing below it that a `.*` could stand for.
     let tail = if version.any_prerelease() || version.is_local() { "" } else { tail };
     let spec = VersionSpecifier::from_str(&format!("{operator}{version}{tail}")).ok()?;
-    spec.version().release().iter().all(|number| *number < MAX_NUMBER).then_some(spec)
+    countable(spec.version()).then_some(spec)
 }
 
 #[cfg(test)]

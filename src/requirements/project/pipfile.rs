@@ -8,6 +8,7 @@ use super::fields;
 use super::link;
 use super::marker::Marker;
 use super::reader::Reader;
+use super::requirement;
 use super::source::Text;
 use crate::domain::shown;
 use crate::requirements::Error;
@@ -38,7 +39,10 @@ pub fn read(text: &Text, reader: &mut Reader, choice: Option<&Choice>) -> Result
     let root = text.toml()?;
     reader.began(text, "Pipfile");
     let sources = sources(&root, text, reader);
-    reader.project.indexes.extend(sources.iter().cloned());
+    for index in &sources {
+        reader.index(index.clone());
+    }
+    reader.enough()?;
     if let Some(requires) = root.get("requires") {
         python(requires, text, reader, choice);
     }
@@ -71,8 +75,8 @@ fn sources(root: &Node, text: &Text, reader: &mut Reader) -> Vec<Index> {
             reader.unread(&text.place(source.line), "a source without an address");
             continue;
         };
-        let mut index = Index::new(url.text().unwrap_or_default(), text.place(url.line));
-        index.name = source.text_of("name").map(str::to_owned);
+        let mut index = Index::new(url.text().unwrap_or_default(), text.place(url.line))
+            .called(source.text_of("name"));
         index.explicit = !sources.is_empty();
         sources.push(index);
     }
@@ -85,15 +89,15 @@ fn python(requires: &Node, text: &Text, reader: &mut Reader, choice: Option<&Cho
         let Some(node) = requires.get(key) else { continue };
         let place = text.place(node.line);
         let given = node.text().unwrap_or_default();
-        match format!("=={given}{tail}").parse() {
-            Ok(versions) => reader.project.python.push(PythonSaid {
+        match requirement::versions(&format!("=={given}{tail}")) {
+            Some(versions) => reader.project.python.push(PythonSaid {
                 versions,
                 given: given.to_owned(),
                 by: "Pipfile",
                 choice: choice.cloned(),
                 place,
             }),
-            Err(_) => reader.unread(&place, format!("`{key}` is no version of Python")),
+            None => reader.unread(&place, format!("`{key}` is no version of Python")),
         }
     }
 }

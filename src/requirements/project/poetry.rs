@@ -2,6 +2,7 @@
 //!
 //! Source: Poetry's documentation, "Dependency specification" and "Repositories".
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use pep440_rs::{Version, VersionSpecifiers};
@@ -11,9 +12,12 @@ use super::marker::Marker;
 use super::pyproject::Pyproject;
 use super::reader::{Reader, of_pytorch};
 use super::requirement;
-use crate::domain::normalise_name;
+use crate::domain::{normalise_name, shown};
 use crate::requirements::Error;
 use crate::tree::{Key, Node};
+
+/// Longest version that is read, in bytes.
+const MAX_BYTES: usize = 1000;
 
 /// Reads `[tool.poetry]`. Beside PEP 621 dependencies of the same name an entry only adds the source.
 ///
@@ -25,8 +29,11 @@ pub fn read(
     choice: Option<&Choice>,
 ) -> Result<(), Error> {
     let Some(table) = project.node.at(&["tool", "poetry"]) else { return Ok(()) };
-    let poetry = Poetry { project, extras: table.get("extras"), sources: sources(table, project) };
-    reader.project.indexes.extend(poetry.sources.iter().map(|(index, _)| index.clone()));
+    let poetry = Poetry { project, extras: extras(table), sources: sources(table, project) };
+    for (index, _) in &poetry.sources {
+        reader.index(index.clone());
+    }
+    reader.enough()?;
     for (name, node) in table.entries_of("dependencies") {
         if name.text == "python" {
             poetry.python(node, reader)?;
@@ -58,17 +65,33 @@ pub fn read(
 
 struct Poetry<'a> {
     project: &'a Pyproject<'a>,
-    extras: Option<&'a Node>,
+    /// Extras that bring a package.
+    extras: BTreeMap<String, Vec<String>>,
     /// Each with its priority.
     sources: Vec<(Index, String)>,
+}
+
+fn extras(table: &Node) -> BTreeMap<String, Vec<String>> {
+    let mut extras: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (extra, list) in table.entries_of("extras") {
+        let extra = normalise_name(&extra.text);
+        for item in list.items().iter().filter_map(Node::text) {
+            let name = normalise_name(item.split(['[', ' ']).next().unwrap_or_default());
+            let of = extras.entry(name).or_default();
+            if of.last() != Some(&extra) {
+                of.push(extra.clone());
+            }
+        }
+    }
+    extras
 }
 
 fn sources(table: &Node, project: &Pyproject<'_>) -> Vec<(Index, String)> {
     let list = table.get("source").map_or(&[][..], Node::one_or_many);
     let read = |node: &Node| {
         let url = node.get("url")?;
-        let mut index = Index::new(url.text()?, project.text.place(url.line));
-        index.name = node.text_of("name").map(str::to_owned);
+        let place = project.text.place(url.line);
+        let mut index = Index::new(url.text()?, place).called(node.text_of("name"));
         let secondary = node.get("secondary").is_some_and(Node::is_true);
         let priority =
             node.text_of("priority").unwrap_or(if secondary { "secondary" } else { "primary" });
@@ -92,7 +115,7 @@ impl Poetry<'_> {
             }),
             Err(Refusal::Union) => reader.unread(
                 &self.project.text.place(node.line),
-                format!("python: `{given}` is more than one range"),
+                format!("python: `{}` is more than one range", shown(given)),
             ),
             Err(Refusal::Bad) => return Err(self.bad(node, "python", given)),
         }
@@ -142,8 +165,9 @@ impl Poetry<'_> {
                 Err(Refusal::Union) => reader.unread(
                     &demand.place,
                     format!(
-                        "{}: `{version}` is more than one range, and is taken for any",
-                        name.text
+                        "{}: `{}` is more than one range, and is taken for any",
+                        shown(&name.text),
+                        shown(version)
                     ),
                 ),
                 Err(Refusal::Bad) => return Err(self.bad(node, &name.text, version)),
@@ -204,36 +228,22 @@ impl Poetry<'_> {
         }
         if node.get("optional").is_some_and(Node::is_true) {
             let mut any = false;
-            for extra in self.extras_with(&demand.name) {
+            for extra in self.extras.get(&demand.name).into_iter().flatten() {
                 // An entry of a list may be meant for one extra only.
-                if demand.marker.allows_extra(&extra) {
+                if demand.marker.allows_extra(extra) {
                     any = true;
-                    let choice = Some(Choice::Extra(extra));
-                    reader.project.demands.push(Demand { choice, ..demand.clone() });
+                    let choice = Some(Choice::Extra(extra.clone()));
+                    reader.push(Demand { choice, ..demand.clone() });
                 }
             }
             if !any {
                 demand.kind = Kind::Constraint;
-                reader.project.demands.push(demand);
+                reader.push(demand);
             }
         } else {
-            reader.project.demands.push(demand);
+            reader.push(demand);
         }
         Ok(())
-    }
-
-    /// Extras that bring a package.
-    fn extras_with(&self, name: &str) -> Vec<String> {
-        let entries = self.extras.map_or(&[][..], Node::entries);
-        entries
-            .iter()
-            .filter(|(_, list)| {
-                list.items().iter().filter_map(Node::text).any(|item| {
-                    normalise_name(item.split(['[', ' ']).next().unwrap_or_default()) == name
-                })
-            })
-            .map(|(extra, _)| normalise_name(&extra.text))
-            .collect()
     }
 
     /// `markers`, `python` and `platform` of an entry.
@@ -278,7 +288,7 @@ impl Poetry<'_> {
                 }
                 Err(Refusal::Union) => reader.unread(
                     &text.place(node.line),
-                    format!("python: `{given}` is more than one range"),
+                    format!("python: `{}` is more than one range", shown(given)),
                 ),
                 Err(Refusal::Bad) => return Err(self.bad(node, "python", given)),
             }
@@ -324,6 +334,9 @@ pub enum Refusal {
 /// See [`Refusal`].
 pub fn specifiers(given: &str) -> Result<VersionSpecifiers, Refusal> {
     let text = given.trim();
+    if text.len() > MAX_BYTES {
+        return Err(Refusal::Bad);
+    }
     if text.is_empty() || text == "*" {
         return Ok(VersionSpecifiers::default());
     }
@@ -345,7 +358,7 @@ pub fn specifiers(given: &str) -> Result<VersionSpecifiers, Refusal> {
         }
         all.push_str(&one(part).ok_or(Refusal::Bad)?);
     }
-    all.parse().map_err(|_| Refusal::Bad)
+    requirement::versions(&all).ok_or(Refusal::Bad)
 }
 
 fn one(part: &str) -> Option<String> {

@@ -1,13 +1,13 @@
 //! pyproject.toml: PEP 621 dependencies and extras, PEP 735 groups, and what build backends add.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::demand::{Choice, Kind, PythonSaid};
-use super::reader::Reader;
+use super::reader::{MAX_DEMANDS, Reader};
 use super::source::Text;
 use super::uv::Uv;
-use super::{envs, pixi, poetry, txt};
-use crate::domain::normalise_name;
+use super::{envs, pixi, poetry, requirement, txt};
+use crate::domain::{normalise_name, shown};
 use crate::requirements::Error;
 use crate::tree::Node;
 
@@ -16,6 +16,28 @@ pub type Given = (usize, String);
 
 /// Extras or groups that include each other, at most this deep.
 const MAX_DEPTH: usize = 32;
+
+/// Groups by their normalised names; of two with one name the first.
+type Groups<'a> = BTreeMap<String, &'a Node>;
+
+/// What an extra or a group holds with all that it names.
+#[derive(Debug, Default)]
+struct Written {
+    given: Vec<Given>,
+    /// The same, to find what stands there already.
+    seen: BTreeSet<Given>,
+    /// Extras or groups that are being written out, and all that ever were.
+    above: Vec<String>,
+    done: BTreeSet<String>,
+}
+
+impl Written {
+    fn take(&mut self, line: usize, given: &str) {
+        if self.seen.insert((line, given.to_owned())) {
+            self.given.push((line, given.to_owned()));
+        }
+    }
+}
 
 /// A pyproject.toml, taken apart as far as its parts refer to each other.
 #[derive(Debug)]
@@ -37,7 +59,12 @@ pub struct Pyproject<'a> {
 pub fn read(text: &Text, reader: &mut Reader) -> Result<(), Error> {
     let node = text.toml()?;
     let uv = one(text, &node, reader, None)?;
-    for member in uv.members(reader.files.folder()) {
+    let (members, all) = uv.members(reader.files.folder());
+    if !all {
+        let message = "the workspace has more members than are looked for: some are not read";
+        reader.unread(&text.place(1), message);
+    }
+    for member in members {
         let path = member.join("pyproject.toml");
         if path.is_file() && !reader.files.was_read(&path) {
             let text = reader.files.read(&path, super::source::MAX_BYTES)?;
@@ -69,7 +96,8 @@ pub fn installed(
     for (line, requirement) in given {
         let mut demand = text.demand(line, &requirement)?;
         demand.choice = choice.cloned();
-        reader.project.demands.extend(uv.place(demand));
+        uv.place(demand).into_iter().for_each(|demand| reader.push(demand));
+        reader.enough()?;
     }
     poetry::read(&project, reader, choice)
 }
@@ -84,7 +112,8 @@ fn one(text: &Text, node: &Node, reader: &mut Reader, above: Option<&Uv>) -> Res
             let mut demand = text.demand(*line, requirement)?;
             demand.choice.clone_from(&choice);
             demand.kind = kind;
-            reader.project.demands.extend(uv.place(demand));
+            uv.place(demand).into_iter().for_each(|demand| reader.push(demand));
+            reader.enough()?;
         }
         Ok::<_, Error>(())
     };
@@ -153,10 +182,12 @@ impl<'a> Pyproject<'a> {
             raw.insert(normalise_name(&key.text), self.list(list)?);
         }
         let mut all = BTreeMap::new();
+        let mut total = 0;
         for extra in raw.keys() {
-            let mut out = Vec::new();
+            let mut out = Written::default();
             self.expand_extra(extra, &raw, &mut out, 0)?;
-            all.insert(extra.clone(), out);
+            self.few(&mut total, &out)?;
+            all.insert(extra.clone(), out.given);
         }
         Ok(all)
     }
@@ -166,41 +197,68 @@ impl<'a> Pyproject<'a> {
         &self,
         extra: &str,
         raw: &BTreeMap<String, Vec<Given>>,
-        out: &mut Vec<Given>,
+        out: &mut Written,
         depth: usize,
     ) -> Result<(), Error> {
+        if !out.done.insert(extra.to_owned()) {
+            return Ok(());
+        }
+        out.above.push(extra.to_owned());
         for (line, given) in raw.get(extra).into_iter().flatten() {
             let head = given.split(['[', ';', ' ']).next().unwrap_or_default();
             let own = self.name.as_deref() == Some(&normalise_name(head));
             let inner = own.then(|| given.split_once('[')?.1.split_once(']')).flatten();
             let Some((names, _)) = inner else {
-                if !out.iter().any(|(l, g)| l == line && g == given) {
-                    out.push((*line, given.clone()));
-                }
+                out.take(*line, given);
                 continue;
             };
             if depth >= MAX_DEPTH {
-                let message = format!("the extra `{extra}` is made of itself");
+                let message = format!("extras name each other more than {MAX_DEPTH} deep");
                 return Err(self.text.bad(*line, message, None));
             }
             for name in names.split(',') {
                 let name = normalise_name(name.trim());
-                if name != extra {
-                    self.expand_extra(&name, raw, out, depth + 1)?;
+                if name == extra {
+                    continue;
                 }
+                if out.above.contains(&name) {
+                    let message = format!("the extra `{}` is made of itself", shown(&name));
+                    return Err(self.text.bad(*line, message, None));
+                }
+                self.expand_extra(&name, raw, out, depth + 1)?;
             }
         }
+        out.above.pop();
         Ok(())
+    }
+
+    /// Sees to it that what is written out for each extra or group has an end.
+    fn few(&self, total: &mut usize, out: &Written) -> Result<(), Error> {
+        *total += out.given.len();
+        match out.given.last() {
+            Some((line, _)) if *total > MAX_DEMANDS => {
+                let message = format!(
+                    "extras or groups that name each other hold more than the {MAX_DEMANDS} requirements that are read"
+                );
+                Err(self.text.bad(*line, message, None))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// PEP 735 groups, and uv's older `dev-dependencies`; what is included is written out.
     fn groups(&self) -> Result<BTreeMap<String, Vec<Given>>, Error> {
         let mut groups = BTreeMap::new();
         let table = self.node.get("dependency-groups");
-        for (key, _) in table.map_or(&[][..], Node::entries) {
-            let mut out = Vec::new();
-            self.expand_group(&key.text, table, key.line, &mut out, &mut Vec::new())?;
-            groups.insert(normalise_name(&key.text), out);
+        let entries = table.map_or(&[][..], Node::entries);
+        let raw: Groups<'_> =
+            entries.iter().rev().map(|(key, list)| (normalise_name(&key.text), list)).collect();
+        let mut total = 0;
+        for (key, _) in entries {
+            let mut out = Written::default();
+            self.expand_group(&key.text, &raw, key.line, &mut out)?;
+            self.few(&mut total, &out)?;
+            groups.insert(normalise_name(&key.text), out.given);
         }
         if let Some(list) = self.node.at(&["tool", "uv", "dev-dependencies"]) {
             groups.entry("dev".to_owned()).or_default().extend(self.list(list)?);
@@ -211,51 +269,53 @@ impl<'a> Pyproject<'a> {
     fn expand_group(
         &self,
         group: &str,
-        table: Option<&Node>,
+        raw: &Groups<'_>,
         line: usize,
-        out: &mut Vec<Given>,
-        above: &mut Vec<String>,
+        out: &mut Written,
     ) -> Result<(), Error> {
         let name = normalise_name(group);
-        if above.contains(&name) {
-            let way = above.join("` -> `");
-            let message = format!("the group includes itself: `{way}` -> `{name}`");
+        if out.above.contains(&name) {
+            let way = shown(&out.above.join("` -> `"));
+            let message = format!("the group includes itself: `{way}` -> `{}`", shown(&name));
             return Err(self.text.bad(line, message, None));
         }
-        let entries = table.map_or(&[][..], Node::entries);
-        let list = entries.iter().find(|(key, _)| normalise_name(&key.text) == name);
-        let Some((_, list)) = list else {
-            let known: Vec<_> = entries.iter().map(|(key, _)| key.text.as_str()).collect();
+        let Some(list) = raw.get(&name) else {
+            let known: Vec<_> = raw.keys().map(String::as_str).collect();
             return Err(self.text.bad(
                 line,
-                format!("there is no group `{}`", crate::domain::shown(group)),
-                Some(format!("groups are {}", known.join(", "))),
+                format!("there is no group `{}`", shown(group)),
+                Some(format!("groups are {}", shown(&known.join(", ")))),
             ));
         };
-        above.push(name);
+        if out.above.len() >= MAX_DEPTH {
+            let message = format!("groups include each other more than {MAX_DEPTH} deep");
+            return Err(self.text.bad(line, message, None));
+        }
+        if !out.done.insert(name.clone()) {
+            return Ok(());
+        }
+        out.above.push(name);
         for item in list.items() {
             if let Some(text) = item.text() {
-                if !out.iter().any(|(l, g)| *l == item.line && g == text) {
-                    out.push((item.line, text.to_owned()));
-                }
+                out.take(item.line, text);
             } else if let Some(inner) = item.text_of("include-group") {
-                self.expand_group(inner, table, item.line, out, above)?;
+                self.expand_group(inner, raw, item.line, out)?;
             } else {
                 let message = "an item of a group is a requirement or { include-group = \"NAME\" }";
                 return Err(self.text.bad(item.line, message, None));
             }
         }
-        above.pop();
+        out.above.pop();
         Ok(())
     }
 
     fn python(&self, reader: &mut Reader) -> Result<(), Error> {
         let Some(node) = self.node.at(&["project", "requires-python"]) else { return Ok(()) };
         let given = node.text().unwrap_or_default();
-        let versions = given.parse().map_err(|_| {
+        let versions = requirement::versions(given).ok_or_else(|| {
             self.text.bad(
                 node.line,
-                format!("requires-python: `{}` is no version range", crate::domain::shown(given)),
+                format!("requires-python: `{}` is no version range", shown(given)),
                 Some("write it as in requires-python = \">=3.10\"".into()),
             )
         })?;

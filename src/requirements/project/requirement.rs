@@ -4,10 +4,15 @@ use std::str::FromStr as _;
 
 use pep440_rs::{VersionSpecifier, VersionSpecifiers};
 
-use super::demand::Demand;
+use super::demand::{Demand, countable};
 use super::link;
 use super::marker::Marker;
 use crate::domain::{Place, normalise_name, shown};
+
+/// Longest requirement that is read, in bytes, without the hashes behind it.
+const MAX_BYTES: usize = 8192;
+/// Parts of one range that are read, and of one version.
+const MAX_PARTS: usize = 64;
 
 /// Reads a requirement: `torch>=2.8; sys_platform == "linux"`, `torch @ https://...`, a bare address
 /// or path.
@@ -16,6 +21,10 @@ use crate::domain::{Place, normalise_name, shown};
 /// What is wrong with it, in one sentence without its place.
 pub fn read(text: &str, place: &Place) -> Result<Demand, String> {
     let text = text.trim();
+    if text.len() > MAX_BYTES {
+        let shown = crate::domain::shown(text);
+        return Err(format!("`{shown}` is longer than the {MAX_BYTES} bytes that are read"));
+    }
     if link::is_link(text) {
         return bare_link(text, place);
     }
@@ -51,9 +60,26 @@ fn named(text: &str, place: &Place) -> Result<Demand, String> {
         attach(&mut demand, address);
     } else {
         demand.versions = specifiers(rest)?;
+        if !sane(&demand.versions) {
+            return Err("it names larger or more versions than are read".into());
+        }
     }
     demand.marker = Marker::parse(marker)?;
     Ok(demand)
+}
+
+/// A range in PEP 440's words, of a length that people write; `None`: it is none.
+pub fn versions(text: &str) -> Option<VersionSpecifiers> {
+    (text.len() <= MAX_BYTES).then(|| text.parse().ok())?.filter(sane)
+}
+
+/// Comparing ranges takes as long as they are, and counts on from their numbers.
+fn sane(versions: &VersionSpecifiers) -> bool {
+    versions.len() <= MAX_PARTS
+        && versions.iter().all(|spec| {
+            let version = spec.version();
+            version.release().len() <= MAX_PARTS && countable(version)
+        })
 }
 
 fn trimmed(text: &str) -> &str {
@@ -202,6 +228,9 @@ mod tests {
         let local = read(".[gpu]");
         assert_eq!(local.extras, ["gpu"]);
         for text in [
+            "torch- >=2",
+            "torch[a.]",
+            "torch.[a]",
             "torch>>2",
             "==2.0",
             "torch==",
@@ -220,6 +249,14 @@ mod tests {
             "torch; os_name == 'nt' é",
         ] {
             assert!(super::read(text, &at()).is_err(), "{text}");
+        }
+        for (text, why) in [
+            (format!("torch[{}a]", "a,".repeat(10_000)), "8192 bytes"),
+            (format!("torch{}!=1", "!=2,".repeat(64)), "more versions"),
+            (format!("torch==1{}", ".1".repeat(64)), "more versions"),
+            ("torch==2.post18446744073709551615".into(), "more versions"),
+        ] {
+            assert!(super::read(&text, &at()).is_err_and(|err| err.contains(why)), "{why}");
         }
     }
 }

@@ -5,14 +5,13 @@
 //! comments and empty lines was compared with their code.
 
 use std::collections::BTreeSet;
-use std::str::FromStr as _;
 
 use pep440_rs::VersionSpecifiers;
 
 use super::demand::{Choice, PythonSaid};
 use super::reader::Reader;
 use super::source::Text;
-use super::{link, txt};
+use super::{link, requirement, txt};
 use crate::domain::shown;
 use crate::requirements::Error;
 
@@ -129,7 +128,10 @@ fn entries(text: &Text) -> Result<Vec<Entry>, Error> {
             return Err(text.bad(line, message, Some("join both values".into())));
         }
         let value = vec![(line, value.trim().to_owned())];
-        entries.push(Entry { section: section.clone(), key, line, value });
+        // Those of other sections only end the value above them.
+        let section = if section.starts_with("options") { section.as_str() } else { "" };
+        let section = if section.len() < 100 { section } else { "" };
+        entries.push(Entry { section: section.to_owned(), key, line, value });
         in_value = true;
     }
     for entry in &mut entries {
@@ -292,7 +294,7 @@ pub(super) fn versions(given: &str) -> Option<VersionSpecifiers> {
     if parts.is_empty() {
         return Some(VersionSpecifiers::default());
     }
-    VersionSpecifiers::from_str(&parts.join(",")).ok()
+    requirement::versions(&parts.join(","))
 }
 
 #[cfg(test)]

@@ -248,6 +248,9 @@ impl Speaker<'_, '_> {
         match value {
             Value::Text(literal) => {
                 for (line, given) in literal.lines() {
+                    if self.reader.enough().is_err() {
+                        return;
+                    }
                     self.requirement(line, of, given, to, on);
                 }
             }
@@ -283,7 +286,7 @@ impl Speaker<'_, '_> {
             Ok(mut demand) => {
                 demand.choice = to.cloned();
                 demand.marker = demand.marker.and(on);
-                self.reader.project.demands.push(demand);
+                self.reader.push(demand);
             }
             Err(why) => self.note(line, format!("{of}: {why}")),
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use super::demand::Demand;
 use super::{link, requirement};
@@ -17,6 +18,8 @@ pub const MAX_BYTES: usize = 2 * 1024 * 1024;
 pub const MAX_LOCK_BYTES: usize = 16 * 1024 * 1024;
 /// Files of one project that are read.
 const MAX_FILES: usize = 500;
+/// Bytes of one project that are read; a file that several others include counts each time.
+const MAX_ALL: usize = 48 * 1024 * 1024;
 
 /// A file of the project as text: decoded, `\n` at every line's end, credentials masked.
 #[derive(Debug, Clone)]
@@ -26,8 +29,8 @@ pub struct Text {
     pub name: String,
     /// Where it is.
     pub path: PathBuf,
-    /// What it says.
-    pub text: String,
+    /// What it says. What refers to a line of it later keeps the whole.
+    pub text: Arc<str>,
 }
 
 impl Text {
@@ -36,19 +39,31 @@ impl Text {
         Place { file: self.name.clone(), line }
     }
 
-    /// An error on a line of it, with the line shown.
+    /// Which file a line of it names, if there is one.
+    pub fn names(&self, target: &str) -> Option<PathBuf> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        fs_err::canonicalize(plain(&folder.join(target))).ok()
+    }
+
+    /// An error on a line of it, with the line shown. What is missing at the end is said of the last.
     pub fn bad(&self, line: usize, message: impl Into<String>, help: Option<String>) -> Error {
-        let excerpt = self.text.lines().nth(line.saturating_sub(1)).map(str::to_owned);
-        let place = excerpt.as_ref().map(|text| {
+        let mut line = line.max(1);
+        let mut excerpt = self.text.lines().nth(line - 1);
+        if excerpt.is_none() {
+            line = self.text.lines().count().max(1);
+            excerpt = self.text.lines().next_back();
+        }
+        let columns = excerpt.map_or(0..1, |text| {
             let start = text.len() - text.trim_start().len();
-            (line, start..text.trim_end().len().max(start + 1))
+            start..text.trim_end().len().max(start + 1)
         });
+        let (place, excerpt) = (Some((line, columns)), excerpt.map(str::to_owned));
         Error::Bad(Box::new(Bad {
             file: self.name.clone().into(),
             place,
             excerpt,
-            message: message.into(),
-            help,
+            message: clipped(message.into()),
+            help: help.map(clipped),
         }))
     }
 
@@ -65,7 +80,15 @@ impl Text {
     /// # Errors
     /// What TOML refuses.
     pub fn toml(&self) -> Result<tree::Node, Error> {
-        tree::toml(&self.text).map_err(|err| self.of_tree(err))
+        tree::toml(&self.text, tree::MAX_NODES).map_err(|err| self.of_tree(err))
+    }
+
+    /// It as TOML that another tool wrote: a lock has more values than a person writes.
+    ///
+    /// # Errors
+    /// What TOML refuses.
+    pub fn lock(&self) -> Result<tree::Node, Error> {
+        tree::toml(&self.text, tree::MAX_LOCK_NODES).map_err(|err| self.of_tree(err))
     }
 
     /// It as YAML.
@@ -91,6 +114,7 @@ pub struct Files {
     /// Nothing above this is opened: the repository around the project, or the project.
     fence: PathBuf,
     read: BTreeSet<PathBuf>,
+    bytes: usize,
 }
 
 impl Files {
@@ -107,7 +131,7 @@ impl Files {
             )));
         }
         let fence = root.ancestors().find(|dir| dir.join(".git").exists()).unwrap_or(&root).into();
-        Ok(Self { shown: folder.into(), root, fence, read: BTreeSet::new() })
+        Ok(Self { shown: folder.into(), root, fence, read: BTreeSet::new(), bytes: 0 })
     }
 
     /// The folder as given.
@@ -167,7 +191,9 @@ impl Files {
     pub fn read(&mut self, path: &Path, most: usize) -> Result<Text, Error> {
         self.open(path, most).map_err(|why| {
             let place = match &why {
-                Why::Line(line, _) | Why::Merge(line) => Some((*line, 0..1)),
+                Why::Line(line, _) | Why::Merge(line) | Why::TooLong(_, line) => {
+                    Some((*line, 0..1))
+                }
                 _ => None,
             };
             if let Why::Io(err) = why {
@@ -211,6 +237,10 @@ impl Files {
             Why::Merge(line) => {
                 format!("line {line} of `{name}` holds the mark of a merge that was not finished")
             }
+            Why::TooMuch => format!(
+                "the files of the project have more than the {} MB that are read",
+                MAX_ALL / 1024 / 1024
+            ),
             Why::Line(line, what) => format!("line {line} of `{name}` {what}"),
         }
     }
@@ -231,12 +261,16 @@ impl Files {
         let file = fs_err::File::open(&real).map_err(Why::Io)?;
         file.take(most as u64 + 1).read_to_end(&mut bytes).map_err(Why::Io)?;
         if bytes.len() > most {
-            let line = String::from_utf8_lossy(&bytes).matches('\n').count() + 1;
+            let line = newlines(&bytes) + 1;
             return Err(Why::TooLong(most, line));
+        }
+        self.bytes += bytes.len();
+        if self.bytes > MAX_ALL {
+            return Err(Why::TooMuch);
         }
         let text = decode(bytes)?;
         self.read.insert(real);
-        Ok(Text { name: self.name(path), path: path.into(), text: link::mask(&text) })
+        Ok(Text { name: self.name(path), path: path.into(), text: link::mask(&text).into() })
     }
 
     /// Lets one file be read wherever it lies, because the user named it.
@@ -251,6 +285,16 @@ impl Files {
     }
 }
 
+/// A message as people read it: what it quotes may be as long as a file.
+pub fn clipped(mut message: String) -> String {
+    const MOST: usize = 1000;
+    if let Some((at, _)) = message.char_indices().nth(MOST) {
+        message.truncate(at);
+        message.push_str("...");
+    }
+    message
+}
+
 /// Why a file could not be had as text.
 enum Why {
     Io(io::Error),
@@ -258,8 +302,13 @@ enum Why {
     Outside(PathBuf),
     TooLong(usize, usize),
     TooMany,
+    TooMuch,
     Line(usize, String),
     Merge(usize),
+}
+
+fn newlines(bytes: &[u8]) -> usize {
+    bytes.split(|b| *b == b'\n').count() - 1
 }
 
 /// UTF-8 with or without its mark, or UTF-16 with it; every line ends in `\n`.
@@ -282,7 +331,7 @@ fn decode(bytes: Vec<u8>) -> Result<String, Why> {
     } else {
         String::from_utf8(bytes).map_err(|err| {
             let valid = &err.as_bytes()[..err.utf8_error().valid_up_to()];
-            let line = String::from_utf8_lossy(valid).matches('\n').count() + 1;
+            let line = newlines(valid) + 1;
             Why::Line(line, "is not UTF-8".into())
         })?
     };
@@ -321,6 +370,9 @@ fn plain(path: &Path) -> PathBuf {
             }
             part => out.push(part),
         }
+    }
+    if out.as_os_str().is_empty() {
+        out.push(".");
     }
     out
 }

@@ -3,6 +3,7 @@
 //! Source: pip's documentation, "Requirements File Format"; what it does with comments and
 //! continuation lines was compared with pip's own parser.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::demand::{Choice, CudaSaid, Demand, Index, Kind};
@@ -15,6 +16,10 @@ use crate::requirements::Error;
 
 /// Files that include each other, at most this deep.
 const MAX_DEPTH: usize = 20;
+/// Lines of one installation that name another file.
+const MAX_INCLUDES: usize = 2000;
+/// Indexes of one installation; more are told when it is handed over.
+const MAX_INDEXES: usize = 2000;
 
 /// What one installation is told: requirements, and the indexes that hold for all of them.
 #[derive(Debug, Default)]
@@ -27,6 +32,12 @@ pub struct Batch {
     pub extra: Vec<Index>,
     /// Folders that are installed too (`-e .`): path, extras, where.
     pub folders: Vec<(String, Vec<String>, Text, usize)>,
+    /// The same, to tell which are new.
+    seen: BTreeSet<(String, Vec<String>)>,
+    /// Files that were read into it, as requirements or as constraints, and the index that each
+    /// leaves behind: a second reading would add nothing else.
+    done: BTreeMap<(PathBuf, bool), Option<Index>>,
+    includes: usize,
 }
 
 /// Reads a requirement file and all that it includes.
@@ -61,7 +72,9 @@ fn nested(
 ) -> Result<(), Error> {
     let what = if kind == Kind::Constraint { "constraints" } else { "requirements" };
     reader.began(text, what);
-    above.push(fs_err::canonicalize(&text.path)?);
+    let own = fs_err::canonicalize(&text.path)?;
+    above.push(own.clone());
+    let before = batch.index.take();
     let text = &as_python(text);
     for (line, content) in logical_lines(&text.text) {
         let words = Line::read(&content).map_err(|why| text.bad(line, why, None))?;
@@ -103,8 +116,19 @@ fn nested(
                 );
                 continue;
             }
-            let inner = reader.files.include(text, line, target)?;
-            let real = fs_err::canonicalize(&inner.path)?;
+            batch.includes += 1;
+            if batch.includes > MAX_INCLUDES {
+                let message = format!("more than {MAX_INCLUDES} lines name a file to read");
+                return Err(text.bad(line, message, None));
+            }
+            let real = text.names(target);
+            if let Some(index) =
+                real.as_ref().and_then(|real| batch.done.get(&(real.clone(), constrains(kind))))
+            {
+                batch.index = index.clone().or(batch.index.take());
+                continue;
+            }
+            let real = real.unwrap_or_default();
             if above.contains(&real) {
                 let message = format!("`{target}` includes itself, by way of {}", above.len());
                 return Err(text.bad(line, format!("{message} files"), None));
@@ -113,13 +137,20 @@ fn nested(
                 let message = format!("files include each other more than {MAX_DEPTH} deep");
                 return Err(text.bad(line, message, None));
             }
+            let inner = reader.files.include(text, line, target)?;
             nested(&inner, reader, batch, kind, above)?;
             continue;
         }
         batch.options(&words, &text.place(line));
     }
     above.pop();
+    batch.done.insert((own, constrains(kind)), batch.index.clone());
+    batch.index = batch.index.take().or(before);
     Ok(())
+}
+
+fn constrains(kind: Kind) -> bool {
+    kind == Kind::Constraint
 }
 
 impl Batch {
@@ -129,6 +160,9 @@ impl Batch {
             self.index = Some(Index::new(url, place.clone()));
         }
         for url in &words.extra {
+            if self.extra.len() >= MAX_INDEXES {
+                break;
+            }
             self.extra.push(Index { extra: true, ..Index::new(url, place.clone()) });
         }
     }
@@ -165,8 +199,10 @@ impl Batch {
         let folder = demand.link.as_ref().filter(|l| l.local && demand.name.is_empty());
         if let Some(folder) = folder {
             let path = folder.address.trim_start_matches("file://").trim_start_matches("file:");
-            self.folders.push((path.to_owned(), demand.extras.clone(), text.clone(), line));
-            return Ok(());
+            if self.seen.insert((path.to_owned(), demand.extras.clone())) && reader.room(&demand) {
+                self.folders.push((path.to_owned(), demand.extras.clone(), text.clone(), line));
+            }
+            return reader.enough();
         }
         if demand.name.is_empty() {
             reader.unread(
@@ -178,8 +214,10 @@ impl Batch {
             );
             return Ok(());
         }
-        self.demands.push(demand);
-        Ok(())
+        if reader.room(&demand) {
+            self.demands.push(demand);
+        }
+        reader.enough()
     }
 
     /// The index that a package of this batch comes from, when a line says so.
@@ -227,6 +265,7 @@ impl Batch {
         }
         let all = self.index.iter().chain(&self.extra);
         for index in all {
+            reader.enough()?;
             let used = self.demands.iter().any(|d| d.index.as_ref() == Some(index));
             // Said beside requirements of another file, or against the index that is used.
             if let Some(variant) = index.variant.filter(|_| !used) {
@@ -240,8 +279,9 @@ impl Batch {
                     place: index.place.clone(),
                 });
             }
-            reader.project.indexes.push(index.clone());
+            reader.index(index.clone());
         }
+        reader.enough()?;
         reader.project.demands.append(&mut self.demands);
         for (path, extras, text, line) in self.folders {
             local::folder(&path, &extras, &text, line, reader, choice)?;
@@ -508,7 +548,7 @@ pub fn logical_lines(text: &str) -> Vec<(usize, String)> {
 /// A text with the lines that Python's `splitlines` sees: a form feed ends one, too.
 fn as_python(text: &Text) -> Text {
     let ends = ['\x0b', '\x0c', '\x1c', '\x1d', '\x1e', '\u{85}', '\u{2028}', '\u{2029}'];
-    Text { text: text.text.replace(ends, "\n"), ..text.clone() }
+    Text { text: text.text.replace(ends, "\n").into(), ..text.clone() }
 }
 
 /// A `#` begins a comment at the start of a line or after a space.

@@ -3,7 +3,8 @@
 //! Source: uv's documentation, "Package indexes", "Managing dependencies" and "Using uv with
 //! PyTorch".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::demand::{By, Choice, CudaSaid, Demand, Index};
@@ -12,12 +13,17 @@ use super::pyproject::Pyproject;
 use super::reader::{Reader, of_pytorch};
 use super::requirement;
 use super::source::Text;
-use crate::domain::{WheelVariant, normalise_name};
+use crate::domain::{WheelVariant, normalise_name, shown};
 use crate::requirements::Error;
 use crate::tree::Node;
 
 /// Members of a workspace that are read.
 const MAX_MEMBERS: usize = 200;
+/// Files and folders that are looked at to find them.
+const MAX_ENTRIES: usize = 50_000;
+/// Indexes of one project, and sources of one package.
+const MAX_INDEXES: usize = 500;
+const MAX_SOURCES: usize = 64;
 
 /// What uv is told about the packages of a project.
 #[derive(Debug, Clone, Default)]
@@ -79,8 +85,22 @@ impl Uv {
         uv.inherit(above);
         for (name, node) in table.entries_of("sources") {
             let mut list = Vec::new();
+            let mut markers = String::new();
             for entry in node.one_or_many() {
-                list.push(uv.source(entry, text)?);
+                let source = uv.source(entry, text)?;
+                // All of them are weighed against each other for every requirement.
+                if let Some(marker) = source.marker.text() {
+                    let _ = write!(markers, " or ({marker})");
+                    super::marker::bounded(&markers).map_err(|why| {
+                        let name = shown(&name.text);
+                        text.bad(entry.line, format!("the sources of `{name}` make {why}"), None)
+                    })?;
+                }
+                if list.len() >= MAX_SOURCES {
+                    let message = format!("more than the {MAX_SOURCES} sources that are read");
+                    return Err(text.bad(entry.line, message, None));
+                }
+                list.push(source);
             }
             uv.sources.insert(normalise_name(&name.text), list);
         }
@@ -122,13 +142,16 @@ impl Uv {
                 return Err(text.bad(node.line, "an index needs its url", None));
             };
             let line = node.get("url").map_or(node.line, |n| n.line);
-            let mut index = Index::new(url, text.place(line));
-            index.name = node.text_of("name").map(str::to_owned);
+            let mut index = Index::new(url, text.place(line)).called(node.text_of("name"));
             index.explicit = node.get("explicit").is_some_and(Node::is_true);
             if node.get("default").is_some_and(Node::is_true) {
                 self.default = Some(index.clone());
             }
             self.indexes.push(index);
+            if self.indexes.len() > MAX_INDEXES {
+                let message = format!("more than the {MAX_INDEXES} indexes that are read");
+                return Err(text.bad(node.line, message, None));
+            }
         }
         for table in [Some(table), table.get("pip")].into_iter().flatten() {
             if let Some(node) = table.get("index-url") {
@@ -180,7 +203,7 @@ impl Uv {
                 let known: Vec<_> = self.indexes.iter().filter_map(|i| i.name.as_deref()).collect();
                 return Err(text.bad(
                     name.line,
-                    format!("there is no index `{}`", crate::domain::shown(wanted)),
+                    format!("there is no index `{}`", shown(wanted)),
                     Some(if known.is_empty() {
                         "define it as [[tool.uv.index]] with a name and a url".into()
                     } else {
@@ -263,26 +286,71 @@ impl Uv {
                     place: index.place.clone(),
                 });
             }
-            reader.project.indexes.push(index.clone());
+            reader.index(index.clone());
         }
     }
 
-    /// Folders of the workspace's members, sorted.
-    pub fn members(&self, root: &Path) -> Vec<PathBuf> {
-        let expand = |patterns: &[String]| -> Vec<PathBuf> {
-            let base = glob::Pattern::escape(&root.to_string_lossy());
-            let mut list: Vec<PathBuf> = patterns
-                .iter()
-                .filter(|pattern| !pattern.starts_with('/') && !pattern.contains(".."))
-                .filter_map(|pattern| glob::glob(&format!("{base}/{pattern}")).ok())
-                .flat_map(|paths| paths.filter_map(Result::ok).take(MAX_MEMBERS))
-                .collect();
-            list.sort();
-            list.dedup();
-            list
+    /// Folders of the workspace's members, sorted; and whether there are more than are looked for.
+    pub fn members(&self, root: &Path) -> (Vec<PathBuf>, bool) {
+        let mut walk = Walk { found: BTreeSet::new(), left: MAX_ENTRIES };
+        let mut expand = |patterns: &[String]| {
+            for pattern in patterns {
+                // Neither above the project nor elsewhere.
+                if !pattern.starts_with('/') && !pattern.contains("..") {
+                    let parts: Vec<_> = pattern.split('/').filter(|p| !p.is_empty()).collect();
+                    walk.below(root, &parts);
+                }
+            }
+            std::mem::take(&mut walk.found)
         };
         let out = expand(&self.excluded);
-        expand(&self.members).into_iter().filter(|p| p.is_dir() && !out.contains(p)).collect()
+        let mut list: Vec<_> =
+            expand(&self.members).into_iter().filter(|path| !out.contains(path)).collect();
+        let all = list.len() <= MAX_MEMBERS && walk.left > 0;
+        list.truncate(MAX_MEMBERS);
+        (list, all)
+    }
+}
+
+/// Folders that match patterns. It has an end where a tree has none that is near.
+struct Walk {
+    found: BTreeSet<PathBuf>,
+    left: usize,
+}
+
+impl Walk {
+    fn below(&mut self, folder: &Path, parts: &[&str]) {
+        if self.left == 0 {
+            return;
+        }
+        self.left -= 1;
+        let Some((part, rest)) = parts.split_first() else {
+            if folder.is_dir() {
+                self.found.insert(folder.to_owned());
+            }
+            return;
+        };
+        if *part == "**" {
+            self.below(folder, rest);
+        } else if !part.contains(['*', '?', '[']) {
+            return self.below(&folder.join(part), rest);
+        }
+        let Ok(pattern) = glob::Pattern::new(part) else { return };
+        let entries = fs_err::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+        for entry in entries {
+            if self.left == 0 {
+                return;
+            }
+            self.left -= 1;
+            // A link to a folder may lead around in a circle.
+            let folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if !folder || name.starts_with('.') || !pattern.matches(&name) {
+                continue;
+            }
+            self.below(&entry.path(), if *part == "**" { parts } else { rest });
+        }
     }
 }
 

@@ -132,7 +132,7 @@ fn package(word: &Word, on: &mut Installs<'_>) {
             }
             demand.kind = Kind::Hint;
             demand.choice.clone_from(&on.choice);
-            on.reader.project.demands.push(demand);
+            on.reader.push(demand);
         }
     }
 }

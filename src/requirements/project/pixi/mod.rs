@@ -88,11 +88,13 @@ fn manifest(root: &Node, by: &'static str, text: &Text, reader: &mut Reader) -> 
         all.options.own = all.options.own.or(base.own);
         all.options.extra.extend(base.extra);
     }
+    reader.enough()?;
     all.feature(root, None, &Options::default(), reader)?;
     all.options.say_unused(None, reader);
     for (key, node) in root.entries_of("feature") {
         let choice = Choice::Group(key.text.clone());
         let options = Options::read(node.get("pypi-options"), text, reader);
+        reader.enough()?;
         all.feature(node, Some(&choice), &options, reader)?;
         options.say_unused(Some(&choice), reader);
     }
@@ -174,7 +176,7 @@ impl Manifest<'_> {
             if let Some(demand) = self.pypi(key, value, options, reader) {
                 let choice = choice.cloned();
                 let kind = Kind::Override;
-                reader.project.demands.push(Demand { kind, choice, ..demand });
+                reader.push(Demand { kind, choice, ..demand });
             }
         }
         Ok(())
@@ -290,7 +292,7 @@ impl Manifest<'_> {
             };
             let place = self.text.place(index.line);
             let index = Index { explicit: true, ..Index::new(url, place) };
-            reader.project.indexes.push(index.clone());
+            reader.index(index.clone());
             demand.index = Some(index);
         } else if of_pytorch(&demand.name) {
             demand.index = options.serves(&self.options).cloned();
@@ -341,7 +343,9 @@ impl Options {
                 }
             }
         }
-        reader.project.indexes.extend(options.own.iter().chain(&options.extra).cloned());
+        for index in options.own.iter().chain(&options.extra) {
+            reader.index(index.clone());
+        }
         options
     }
 

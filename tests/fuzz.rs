@@ -1,0 +1,450 @@
+//! Every reader of a project's files against texts that nobody wrote: small real ones, changed at
+//! random in ways that know the format. Nothing may panic, take long, or be refused without its line.
+//!
+//! `GPUSEAL_FUZZ_SECONDS` is the time for all readers together, `GPUSEAL_FUZZ_SEED` another begin. What
+//! fails is left in the folder that the message names; a crash that ends the process leaves it too.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use gpuseal::domain::{Platform, PythonVersion};
+use gpuseal::requirements::project::{Setting, folder};
+use gpuseal::requirements::{self, Error};
+
+/// Time for all readers together, unless the environment says otherwise.
+const SECONDS: u64 = 3;
+/// Longest text that is made.
+const MAX_BYTES: usize = 256 * 1024;
+
+/// A kind of file: its name, words that mean something in it, and what stands beside it.
+struct Kind {
+    name: &'static str,
+    words: &'static [&'static str],
+    beside: &'static [(&'static str, &'static str)],
+}
+
+/// Words that mean something nearly everywhere.
+const WORDS: &[&str] = &[
+    "torch==2.6.0+cu124",
+    "==18446744073709551615.*",
+    ">=18446744073709551615!1",
+    "===1",
+    "~=2",
+    "1!2.0rc18446744073709551615.post1.dev1",
+    "99999999999999999999999999",
+    "-1",
+    " ; extra == 'a' and extra != 'b'",
+    "python_version in '3.9 3.10'",
+    "sys_platform == 'linux' or ",
+    "https://u:p@x.example/whl/cu128",
+    "${TOKEN}",
+    "{{ x }}",
+    "../",
+    "/etc/hostname",
+    "\u{feff}",
+    "\u{202e}",
+    "\u{0}",
+    "\u{85}",
+    "\u{2028}",
+    "\u{1f980}e\u{301}",
+    "\r",
+    "\t",
+    "\u{b}",
+    "\u{1b}[31m",
+    "\\",
+    "\\\n",
+    "\"",
+    "'",
+    "\"\"\"",
+    "'''",
+    "[",
+    "]",
+    "{",
+    "}",
+    "(",
+    ")",
+    "#",
+    ";",
+    ",",
+    ".",
+    "=",
+    ":",
+    "*",
+    "true",
+    "null",
+];
+
+const TOML: &[&str] = &[
+    "[[",
+    "]]",
+    "[tool.uv]",
+    "a.b.c = 1",
+    " = { ",
+    " = [",
+    "0x",
+    "1979-05-27T07:32:00Z",
+    "inf",
+    "\\u00e9",
+    "[package]",
+    "markers = \"",
+    "{ index = \"c\" }",
+    "{ include-group = \"lint\" }",
+    "\"app[all]\"",
+    "version = \"^0.0\"",
+    "members = [\"**\"]",
+];
+const YAML: &[&str] = &[
+    "&a ",
+    "*a",
+    "!!binary ",
+    "- ",
+    ": ",
+    "? ",
+    "|\n",
+    ">-\n",
+    "---\n",
+    "...\n",
+    "<<: *a",
+    "%YAML 1.2\n",
+    "dependencies:\n",
+    "=2.1=*cuda*",
+    "[version='>=2']",
+];
+const PIP: &[&str] =
+    &["-r base.txt\n", "-c ", "-e .\n", "--index-url ", "--hash=", "-i", "# ", " @ ", "[a,b]"];
+const PYTHON: &[&str] = &[
+    "setup(",
+    "install_requires=",
+    "+= ",
+    ".append(",
+    "**",
+    "for x in ",
+    "def f():\n  ",
+    "if x:\n",
+    "lambda: ",
+    "f'",
+    "global a\n",
+    "\\N{DASH}",
+    "extras[\"all\"]",
+];
+const DOCKER: &[&str] = &[
+    "FROM ",
+    " AS a\n",
+    "ARG X=",
+    "${X:-",
+    "${X:+",
+    "RUN ",
+    "RUN <<EOF\n",
+    "&& pip install ",
+    "# escape=`\n",
+    "ENV A=",
+    "--mount=",
+    "COPY --from=",
+    "SHELL [",
+    "ONBUILD ",
+];
+const PROJECT: (&str, &str) = (
+    "pyproject.toml",
+    "[project]\nname = \"app\"\nversion = \"1\"\ndependencies = [\"torch==2.6.0\"]\n",
+);
+const BASE: (&str, &str) = ("base.txt", "torchvision>=0.20\n-c base.txt.in\n");
+const INNER: (&str, &str) = ("base.txt.in", "numpy<3\n");
+
+fn kinds() -> Vec<Kind> {
+    let kind = |name, words, beside| Kind { name, words, beside };
+    vec![
+        kind("requirements.txt", PIP, &[BASE, INNER, PROJECT]),
+        kind("pyproject.toml", TOML, &[BASE, INNER]),
+        kind("setup.cfg", PIP, &[BASE, INNER]),
+        kind("setup.py", PYTHON, &[]),
+        kind("Pipfile", TOML, &[PROJECT]),
+        kind("environment.yml", YAML, &[BASE, INNER, PROJECT]),
+        kind("pixi.toml", TOML, &[PROJECT]),
+        kind("uv.lock", TOML, &[PROJECT]),
+        kind("poetry.lock", TOML, &[PROJECT]),
+        kind("pylock.toml", TOML, &[PROJECT]),
+        kind("cog.yaml", YAML, &[BASE, INNER]),
+        kind("Dockerfile", DOCKER, &[BASE, INNER, ("requirements.txt", "torch\n")]),
+        kind("uv.toml", TOML, &[PROJECT]),
+        kind(".python-version", &["3.12", "cpython-", "pypy", "\n"], &[PROJECT]),
+        kind("gpuseal.yaml", YAML, &[]),
+    ]
+}
+
+/// Numbers that look random and are the same each time (xorshift64*).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        let end = u64::try_from(end.max(1)).expect("a length");
+        usize::try_from((self.next() >> 16) % end).expect("below a length")
+    }
+
+    fn of<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
+        list[self.below(list.len())]
+    }
+
+    /// A stretch of a text.
+    fn range(&mut self, len: usize) -> std::ops::Range<usize> {
+        let (a, b) = (self.below(len + 1), self.below(len + 1));
+        a.min(b)..a.max(b)
+    }
+}
+
+/// A line with its end, somewhere in a text.
+fn line(text: &[u8], random: &mut Random) -> std::ops::Range<usize> {
+    let at = random.below(text.len());
+    let begin = text[..at].iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
+    let end = text[at..].iter().position(|b| *b == b'\n').map_or(text.len(), |n| at + n + 1);
+    begin..end
+}
+
+/// Changes a text in one way.
+fn change(text: &mut Vec<u8>, corpus: &[Vec<u8>], words: &[&str], random: &mut Random) {
+    let at = random.below(text.len() + 1);
+    match random.below(13) {
+        0 => {
+            if let Some(byte) = text.get_mut(at) {
+                *byte ^= 1 << random.below(8);
+            }
+        }
+        1 => text.insert(at, u8::try_from(random.below(256)).expect("a byte")),
+        2 | 3 => {
+            let word = random.of(words);
+            text.splice(at..at, word.bytes());
+        }
+        4 => {
+            let word = random.of(WORDS);
+            text.splice(at..at, word.bytes());
+        }
+        5 => {
+            let range = random.range(text.len());
+            let word = random.of(WORDS);
+            // Short stretches, mostly: a word for a word.
+            let end = range.end.min(range.start + 1 + random.below(20));
+            text.splice(range.start..end, word.bytes());
+        }
+        6 => {
+            let other = &corpus[random.below(corpus.len())];
+            let from = random.below(other.len() + 1);
+            text.truncate(at);
+            text.extend_from_slice(&other[from..]);
+        }
+        7 => {
+            let line = line(text, random);
+            let copy = text[line.clone()].repeat(1 + random.below(4));
+            text.splice(line.start..line.start, copy);
+        }
+        8 => {
+            let line = line(text, random);
+            text.drain(line);
+        }
+        9 => {
+            let from = line(text, random);
+            let taken: Vec<u8> = text.drain(from).collect();
+            let to = line(text, random).start;
+            text.splice(to..to, taken);
+        }
+        10 => text.truncate(at),
+        11 => {
+            let other = &corpus[random.below(corpus.len())];
+            let line = line(other, random);
+            text.splice(at..at, other[line].iter().copied());
+        }
+        _ => {
+            let range = random.range(text.len());
+            let end = range.end.min(range.start + 1 + random.below(40));
+            let part = text[range.start..end].to_vec();
+            let times = 1 << random.below(14);
+            let times = times.min(MAX_BYTES / part.len().max(1));
+            text.splice(at..at, part.repeat(times));
+        }
+    }
+    text.truncate(MAX_BYTES);
+}
+
+/// Reads a folder as the program does, and asks everything of it that the program asks.
+fn read(place: &Path, kind: &Kind) -> Result<(), String> {
+    let read = if kind.name == "gpuseal.yaml" {
+        requirements::read(&place.join(kind.name)).map(|_| None)
+    } else {
+        folder(place).map(Some)
+    };
+    let project = match read {
+        Ok(None) => return Ok(()),
+        Ok(Some(project)) => project,
+        Err(err) => {
+            let message = err.to_string();
+            if message.is_empty() || message.len() > 4096 {
+                return Err(format!("refused in {} bytes", message.len()));
+            }
+            return match err {
+                // Of the configuration some things are said as a whole: it is empty, it names nothing.
+                Error::Bad(bad) if bad.place.is_none() && kind.name != "gpuseal.yaml" => {
+                    Err(format!("no line: {message}"))
+                }
+                Error::Bad(_) => Ok(()),
+                other => Err(format!("no file: {other}")),
+            };
+        }
+    };
+    let text = fs_err::read(place.join(kind.name)).map_err(|err| err.to_string())?;
+    let last = text.len() + 2;
+    for demand in &project.demands {
+        let here = demand.place.file == kind.name;
+        if demand.place.line == 0 || here && demand.place.line > last {
+            return Err(format!("line {} of `{}`", demand.place.line, demand.given));
+        }
+    }
+    for finding in project.judged() {
+        if finding.message.len() > 4096 {
+            return Err(format!("a finding of {} bytes", finding.message.len()));
+        }
+    }
+    let setting = Setting::new(Platform::LinuxAmd64, PythonVersion::new(12));
+    for answer in project.answers().unwrap_or_default() {
+        let _ = project.asked(&answer);
+        let _ = project.builds(Some(&answer));
+        let wish = project.wish(&answer, &setting);
+        let _ = wish.versions("torch");
+    }
+    Ok(())
+}
+
+fn number(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).map_or(otherwise, |text| text.parse().expect("a number of seconds"))
+}
+
+/// Ends the process when one text takes so long that nobody would wait.
+fn watch(kind: &'static str, left: PathBuf) -> Arc<AtomicU64> {
+    let runs = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&runs);
+    std::thread::spawn(move || {
+        let mut before = 0;
+        // It lives as long as the test does, and then notices that nobody counts any more.
+        while Arc::strong_count(&seen) > 1 {
+            for _ in 0..200 {
+                std::thread::sleep(Duration::from_millis(100));
+                if Arc::strong_count(&seen) == 1 {
+                    return;
+                }
+            }
+            let now = seen.load(Ordering::Relaxed);
+            if now == before {
+                use std::io::Write as _;
+                let left = left.display();
+                let _ = writeln!(std::io::stderr(), "{kind}: no end after 20 s, see {left}");
+                std::process::abort();
+            }
+            before = now;
+        }
+    });
+    runs
+}
+
+fn fuzz(name: &'static str) {
+    let kinds = kinds();
+    let kind = kinds.iter().find(|kind| kind.name == name).expect("a kind of file");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz").join(name);
+    let mut paths: Vec<_> = fs_err::read_dir(root)
+        .expect("a folder of texts")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    paths.sort();
+    let corpus: Vec<Vec<u8>> =
+        paths.iter().map(|path| fs_err::read(path).expect("a text")).collect();
+    assert!(corpus.len() >= 3, "{name}: {} texts", corpus.len());
+
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz").join(name);
+    let _ = fs_err::remove_dir_all(&place);
+    fs_err::create_dir_all(&place).expect("a folder");
+    for (beside, text) in kind.beside {
+        fs_err::write(place.join(beside), text).expect("a file");
+    }
+    let share = number("GPUSEAL_FUZZ_SECONDS", SECONDS) * 1000 / kinds.len() as u64;
+    let end = Instant::now() + Duration::from_millis(share);
+    let slow = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
+    let seed = number("GPUSEAL_FUZZ_SEED", 1);
+    let runs = watch(name, place.clone());
+    let mut round = 0;
+    while round < corpus.len() as u64 || Instant::now() < end {
+        let mut random = Random((seed << 32 | round) * 2 + 1);
+        // The texts themselves come first.
+        let own = usize::try_from(round).ok().and_then(|round| corpus.get(round));
+        let text = own.cloned().unwrap_or_else(|| {
+            let mut text = corpus[random.below(corpus.len())].clone();
+            for _ in 0..=random.below(6) {
+                if text.is_empty() {
+                    text.extend_from_slice(&corpus[0]);
+                }
+                change(&mut text, &corpus, kind.words, &mut random);
+            }
+            text
+        });
+        fs_err::write(place.join(name), &text).expect("a file");
+        let start = Instant::now();
+        let said = catch_unwind(AssertUnwindSafe(|| read(&place, kind)))
+            .unwrap_or_else(|_| Err("a panic".into()));
+        let took = start.elapsed();
+        runs.fetch_add(1, Ordering::Relaxed);
+        let why = match said {
+            Err(why) => why,
+            Ok(()) if took > slow => format!("{took:?}"),
+            Ok(()) => {
+                round += 1;
+                continue;
+            }
+        };
+        panic!("{name}, text {round} of seed {seed}: {why}; it is left in {}", place.display());
+    }
+    // With `--nocapture` this is seen.
+    #[allow(clippy::print_stdout, reason = "how much a run was worth")]
+    {
+        println!("{name}: {round} texts");
+    }
+}
+
+macro_rules! readers {
+    ($($test:ident = $name:literal;)+) => {
+        $(
+            #[test]
+            fn $test() {
+                fuzz($name);
+            }
+        )+
+
+        #[test]
+        fn every_kind_has_its_test() {
+            let names: Vec<_> = kinds().iter().map(|kind| kind.name).collect();
+            assert_eq!(names, [$($name),+]);
+        }
+    };
+}
+
+readers! {
+    requirements_txt = "requirements.txt";
+    pyproject_toml = "pyproject.toml";
+    setup_cfg = "setup.cfg";
+    setup_py = "setup.py";
+    pipfile = "Pipfile";
+    environment_yml = "environment.yml";
+    pixi_toml = "pixi.toml";
+    uv_lock = "uv.lock";
+    poetry_lock = "poetry.lock";
+    pylock_toml = "pylock.toml";
+    cog_yaml = "cog.yaml";
+    dockerfile = "Dockerfile";
+    uv_toml = "uv.toml";
+    python_version = ".python-version";
+    gpuseal_yaml = "gpuseal.yaml";
+}
