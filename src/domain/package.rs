@@ -44,6 +44,10 @@ impl Package {
     }
 }
 
+/// Longest requirement that is read, and the longest marker in it, in bytes.
+const MAX_BYTES: usize = 2000;
+const MAX_MARKER: usize = 200;
+
 impl FromStr for Package {
     type Err = ParseError;
 
@@ -84,7 +88,11 @@ impl FromStr for Package {
                     .map(|t| (*t).to_owned()),
             });
         }
-        if !names_end_well(given) {
+        // The parser behind this takes its time for what is long, and for each part of a marker that
+        // is independent of the others twice as much.
+        let marker = given.split_once(';').map_or("", |(_, marker)| marker);
+        let long = given.len() > MAX_BYTES || marker.len() > MAX_MARKER || !marker.is_ascii();
+        if long || !names_end_well(given) {
             return Err(err());
         }
         let requirement: pep508_rs::Requirement = given.trim().parse().map_err(|_| err())?;

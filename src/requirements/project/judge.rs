@@ -250,7 +250,7 @@ impl Project {
                                 "{} pins {} {}, and {} asks for `{}`",
                                 first.place,
                                 demand.name,
-                                first.version,
+                                shown(&first.version.to_string()),
                                 demand.place,
                                 of(demand)
                             ),
