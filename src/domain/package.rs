@@ -44,6 +44,10 @@ impl Package {
     }
 }
 
+/// Longest requirement that is read, and the longest marker in it, in bytes.
+const MAX_BYTES: usize = 2000;
+const MAX_MARKER: usize = 200;
+
 impl FromStr for Package {
     type Err = ParseError;
 
@@ -84,7 +88,11 @@ impl FromStr for Package {
                     .map(|t| (*t).to_owned()),
             });
         }
-        if !names_end_well(given) || !given.is_ascii() {
+        // The parser behind this takes its time for what is long, and for each part of a marker that
+        // is independent of the others twice as much; it panics on letters beyond ASCII.
+        let marker = given.split_once(';').map_or("", |(_, marker)| marker);
+        let long = given.len() > MAX_BYTES || marker.len() > MAX_MARKER;
+        if long || !given.is_ascii() || !names_end_well(given) {
             return Err(err());
         }
         let requirement: pep508_rs::Requirement = given.trim().parse().map_err(|_| err())?;

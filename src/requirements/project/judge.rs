@@ -245,7 +245,7 @@ impl Project {
                                 "{} pins {} {}, and {} asks for `{}`",
                                 first.place,
                                 demand.name,
-                                first.version,
+                                shown(&first.version.to_string()),
                                 demand.place,
                                 of(demand)
                             ),
