@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::demand::{Choice, Project, PythonSaid};
+use super::formats::setup::{setup_cfg, setup_py};
+use super::formats::{cog, conda, dockerfile, locks, pipfile, pixi, pyproject, txt};
 use super::reader::Reader;
 use super::source::{Files, MAX_BYTES, MAX_LOCK_BYTES, Text};
-use super::{cog, conda, dockerfile, locks, pipfile, pixi, pyproject, setup_cfg, setup_py, txt};
 use crate::requirements::Error;
 
 /// Reads all files of a project that say what it needs.

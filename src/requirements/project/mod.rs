@@ -4,35 +4,17 @@
 //! project is opened, and no credential leaves [`source`]: it is masked before a reader sees the text.
 
 mod answers;
-mod bindings;
-mod cog;
-mod conda;
 mod condition;
 mod config;
 mod demand;
 mod discover;
-mod dockerfile;
-mod envs;
-mod fields;
+mod formats;
 mod judge;
 mod link;
-mod literal;
-mod local;
-mod locks;
 mod marker;
-mod matchspec;
-mod pipfile;
-mod pixi;
-mod poetry;
-mod pyproject;
-mod python;
 mod reader;
 mod requirement;
-mod setup_cfg;
-mod setup_py;
 mod source;
-mod txt;
-mod uv;
 
 pub use answers::{Answer, Said, Wish};
 pub use demand::{

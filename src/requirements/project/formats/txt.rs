@@ -622,7 +622,7 @@ mod tests {
         write("r.txt", "-c constraints.txt\n");
         write("constraints.txt", "scipy\n-r again.txt\n");
         write("again.txt", "-e lib\npandas\n");
-        let project = super::super::folder(folder.path()).expect("read");
+        let project = super::super::super::folder(folder.path()).expect("read");
         let said: Vec<_> = project
             .demands
             .iter()
@@ -641,7 +641,7 @@ mod tests {
         assert_eq!(project.findings.len(), 2, "{:?}", project.findings);
         write("again.txt", "\n-e .\n-c c2.txt\n");
         write("c2.txt", "-e .\n");
-        let err = super::super::folder(folder.path()).expect_err("a constraint in place");
+        let err = super::super::super::folder(folder.path()).expect_err("a constraint in place");
         assert!(err.to_string().contains("no constraint"), "{err}");
     }
 }

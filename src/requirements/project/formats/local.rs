@@ -1,9 +1,10 @@
 //! Folders of the project that are installed as packages: `-e ./lib`, `.[gpu]`.
 
 use super::demand::Choice;
+use super::pyproject;
 use super::reader::Reader;
+use super::setup::{setup_cfg, setup_py};
 use super::source::{MAX_BYTES, Text};
-use super::{pyproject, setup_cfg, setup_py};
 use crate::requirements::Error;
 
 /// Reads what a folder asks for when it is installed with these extras. The project's own folder is

@@ -6,9 +6,10 @@ use super::vars::Word;
 use crate::domain::{WheelVariant, shown};
 use crate::requirements::Error;
 use crate::requirements::project::demand::{By, CudaSaid, Index, Kind};
+use crate::requirements::project::formats::txt;
 use crate::requirements::project::marker::Marker;
 use crate::requirements::project::source::MAX_BYTES;
-use crate::requirements::project::{link, requirement, txt};
+use crate::requirements::project::{link, requirement};
 
 /// An installer, and what it is told.
 #[derive(Debug)]
