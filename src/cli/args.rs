@@ -86,6 +86,24 @@ pub enum Command {
     Matrix(MatrixCommand),
 }
 
+/// Machines that the image is to run on.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Machines {
+    /// A card: alias, nvidia-smi name, `sm_90`, `9.0`, cloud instance type, or `host` for the cards and
+    /// the driver of this machine. Repeatable.
+    #[arg(long = "gpu", env = "GPUSEAL_GPU", value_delimiter = ',', value_name = "G")]
+    pub gpus: Vec<String>,
+    /// Driver: the oldest of the pool, a branch, a range, `cuda:12.8`.
+    #[arg(long, env = "GPUSEAL_DRIVER", value_name = "D")]
+    pub driver: Option<String>,
+    /// Platform, `linux/amd64`.
+    #[arg(long, env = "GPUSEAL_PLATFORM", value_name = "P")]
+    pub platform: Option<String>,
+    /// Distribution, or `glibc:2.28`.
+    #[arg(long, env = "GPUSEAL_OS", value_name = "NAME")]
+    pub os: Option<String>,
+}
+
 /// What is wanted: from gpuseal.yaml, changed by flags.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Wanted {
@@ -101,19 +119,9 @@ pub struct Wanted {
     /// Python: `3.12` or a range.
     #[arg(long, env = "GPUSEAL_PYTHON", value_name = "V")]
     pub python: Option<String>,
-    /// A card: alias, nvidia-smi name, `sm_90`, `9.0`, cloud instance type, or `host` for the cards and
-    /// the driver of this machine. Repeatable.
-    #[arg(long = "gpu", env = "GPUSEAL_GPU", value_delimiter = ',', value_name = "G")]
-    pub gpus: Vec<String>,
-    /// Driver: the oldest of the pool, a branch, a range, `cuda:12.8`.
-    #[arg(long, env = "GPUSEAL_DRIVER", value_name = "D")]
-    pub driver: Option<String>,
-    /// Platform, `linux/amd64`.
-    #[arg(long, env = "GPUSEAL_PLATFORM", value_name = "P")]
-    pub platform: Option<String>,
-    /// Distribution, or `glibc:2.28`.
-    #[arg(long, env = "GPUSEAL_OS", value_name = "NAME")]
-    pub os: Option<String>,
+    /// Where it is to run.
+    #[command(flatten)]
+    pub machines: Machines,
     /// A further package, as a requirement. Repeatable.
     #[arg(long = "with", value_name = "REQ")]
     pub with: Vec<String>,
@@ -164,18 +172,9 @@ pub struct Init {
     /// Folder of the project.
     #[arg(long, env = "GPUSEAL_PROJECT", default_value = ".", value_name = "DIR")]
     pub project: PathBuf,
-    /// A card, or `host`: the cards and the driver of this machine. Repeatable.
-    #[arg(long = "gpu", env = "GPUSEAL_GPU", value_delimiter = ',', value_name = "G")]
-    pub gpus: Vec<String>,
-    /// Driver: the oldest of the pool, a branch, a range, `cuda:12.8`.
-    #[arg(long, env = "GPUSEAL_DRIVER", value_name = "D")]
-    pub driver: Option<String>,
-    /// Platform, `linux/amd64`.
-    #[arg(long, env = "GPUSEAL_PLATFORM", value_name = "P")]
-    pub platform: Option<String>,
-    /// Distribution, or `glibc:2.28`.
-    #[arg(long, env = "GPUSEAL_OS", value_name = "NAME")]
-    pub os: Option<String>,
+    /// Where it is to run.
+    #[command(flatten)]
+    pub machines: Machines,
 }
 
 /// `gpuseal inputs`

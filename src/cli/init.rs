@@ -55,22 +55,27 @@ pub fn run(args: &Init, matrix: &Matrix, output: &Output) -> Result<Exit, Error>
 
 /// Flags about machines, each checked before it is written down.
 fn machines(args: &Init, matrix: &Matrix) -> Result<Machines, Error> {
-    let host = wanted::host(&args.gpus)?;
-    let gpus = host.as_ref().map_or_else(|| args.gpus.clone(), |host| host.gpus.clone());
+    let host = wanted::host(&args.machines.gpus)?;
+    let gpus = host.as_ref().map_or_else(|| args.machines.gpus.clone(), |host| host.gpus.clone());
     for gpu in &gpus {
         place_gpu(gpu, "default", matrix)
             .map_err(|err| wanted::unplaced(&[err], &requirements::Requirements::default()))?;
     }
-    let driver = args.driver.clone().or_else(|| host.map(|host| host.driver.to_string()));
+    let driver = args.machines.driver.clone().or_else(|| host.map(|host| host.driver.to_string()));
     if let Some(driver) = &driver {
         let spec: DriverSpec = wanted::flag("--driver", driver)?;
         Driver::place(spec, matrix).map_err(Error::usage)?;
     }
-    if let Some(platform) = &args.platform {
+    if let Some(platform) = &args.machines.platform {
         wanted::flag::<Platform>("--platform", platform)?;
     }
-    if let Some(os) = &args.os {
+    if let Some(os) = &args.machines.os {
         Libc::find(os, matrix).map_err(|err| Error::usage(format!("--os: {err}")))?;
     }
-    Ok(Machines { gpus, driver, platform: args.platform.clone(), os: args.os.clone() })
+    Ok(Machines {
+        gpus,
+        driver,
+        platform: args.machines.platform.clone(),
+        os: args.machines.os.clone(),
+    })
 }

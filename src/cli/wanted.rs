@@ -71,7 +71,7 @@ pub fn over(
         });
     }
     if wanted.targets.is_empty() {
-        if args.gpus.is_empty() && args.driver.is_none() {
+        if args.machines.gpus.is_empty() && args.machines.driver.is_none() {
             return Err(match file {
                 Some(file) => Error::Usage {
                     message: format!("`{}` names no targets", file.display()),
@@ -141,25 +141,25 @@ fn select(wanted: &mut Requirements, args: &Wanted) -> Result<(), Error> {
 /// Flags about machines change every selected target.
 fn lay_over(wanted: &mut Requirements, args: &Wanted) -> Result<(), Error> {
     let driver: Option<DriverSpec> =
-        args.driver.as_deref().map(|d| flag("--driver", d)).transpose()?;
+        args.machines.driver.as_deref().map(|d| flag("--driver", d)).transpose()?;
     let platform: Option<Platform> =
-        args.platform.as_deref().map(|p| flag("--platform", p)).transpose()?;
-    let host = host(&args.gpus)?;
+        args.machines.platform.as_deref().map(|p| flag("--platform", p)).transpose()?;
+    let host = host(&args.machines.gpus)?;
     let driver = driver.or(host.as_ref().map(|host| DriverSpec::Oldest(host.driver)));
     for target in &mut wanted.targets {
         if let Some(host) = &host {
             target.gpus.clone_from(&host.gpus);
             target.kernel_module = Some(host.module);
-        } else if !args.gpus.is_empty() {
-            target.gpus.clone_from(&args.gpus);
+        } else if !args.machines.gpus.is_empty() {
+            target.gpus.clone_from(&args.machines.gpus);
         }
         target.driver = driver.or(target.driver);
         target.todo.retain(|key| match *key {
-            "gpus" => args.gpus.is_empty(),
+            "gpus" => args.machines.gpus.is_empty(),
             _ => driver.is_none(),
         });
         target.platform = platform.or(target.platform);
-        target.os = args.os.clone().or(target.os.take());
+        target.os = args.machines.os.clone().or(target.os.take());
         if let Some(key) = target.todo.first() {
             let file =
                 wanted.file.as_ref().map_or(String::new(), |f| format!("`{}`: ", f.display()));

@@ -252,9 +252,26 @@ impl Project {
         versions || a.1.iter().any(|x| b.1.iter().any(|y| differ(x, y)))
     }
 
+    /// A file that two others include is read twice: one reading of a line is enough, and it is the
+    /// one that knows the index.
+    fn once(&mut self) {
+        let key = |d: &Demand| {
+            let marker = d.marker.text().map(str::to_owned);
+            (d.place.clone(), d.name.clone(), d.choice.clone(), marker)
+        };
+        let placed: BTreeSet<_> =
+            self.demands.iter().filter(|d| d.index.is_some()).map(key).collect();
+        let mut seen = BTreeSet::new();
+        self.demands.retain(|d| {
+            let first = seen.insert((key(d), d.index.as_ref().map(|i| i.url.clone())));
+            first && (d.index.is_some() || !placed.contains(&key(d)))
+        });
+    }
+
     /// A file that stands beside others of its kind, or a stage that is no part of the last one, is an
     /// alternative to the main one where they cannot meet: then that one is a choice as well.
     pub fn settle(&mut self) {
+        self.once();
         let kind = |project: &Self, file: &str| {
             project.files.iter().find(|f| f.name == file).map(|f| f.what)
         };

@@ -331,6 +331,21 @@ pub struct CudaSaid {
     pub place: Place,
 }
 
+impl CudaSaid {
+    /// An index that serves one build, named where no requirement says that it comes from there.
+    pub fn by_index(index: &Index, choice: Option<&Choice>) -> Option<Self> {
+        Some(Self {
+            given: index.url.clone(),
+            variant: Some(index.variant?),
+            by: By::Index,
+            package: String::new(),
+            marker: Marker::default(),
+            choice: choice.cloned(),
+            place: index.place.clone(),
+        })
+    }
+}
+
 /// A package as a lock of another tool pins it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pin {

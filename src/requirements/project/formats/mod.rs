@@ -18,4 +18,4 @@ pub mod txt;
 mod uv;
 
 // What every reader builds on, one floor up.
-use super::{By, demand, link, marker, reader, requirement, source};
+use super::{demand, link, marker, reader, requirement, source};

@@ -7,10 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::demand::{Choice, CudaSaid, Demand, Index, Kind};
-use super::marker::Marker;
 use super::reader::{Reader, of_pytorch};
 use super::source::Text;
-use super::{By, link, local};
+use super::{link, local};
 use crate::domain::{Code, Finding, Place, Severity};
 use crate::requirements::Error;
 
@@ -268,17 +267,7 @@ impl Batch {
             reader.enough()?;
             let used = self.demands.iter().any(|d| d.index.as_ref() == Some(index));
             // Said beside requirements of another file, or against the index that is used.
-            if let Some(variant) = index.variant.filter(|_| !used) {
-                reader.project.cuda.push(CudaSaid {
-                    given: index.url.clone(),
-                    variant: Some(variant),
-                    by: By::Index,
-                    package: String::new(),
-                    marker: Marker::default(),
-                    choice: choice.cloned(),
-                    place: index.place.clone(),
-                });
-            }
+            reader.project.cuda.extend(CudaSaid::by_index(index, choice).filter(|_| !used));
             reader.index(index.clone());
         }
         reader.enough()?;

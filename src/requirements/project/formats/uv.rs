@@ -275,17 +275,8 @@ impl Uv {
                 continue;
             }
             let used = reader.project.demands.iter().any(|d| d.index.as_ref() == Some(index));
-            if let Some(variant) = index.variant.filter(|_| !used && !index.explicit) {
-                reader.project.cuda.push(CudaSaid {
-                    given: index.url.clone(),
-                    variant: Some(variant),
-                    by: By::Index,
-                    package: String::new(),
-                    marker: Marker::default(),
-                    choice: None,
-                    place: index.place.clone(),
-                });
-            }
+            let said = CudaSaid::by_index(index, None).filter(|_| !used && !index.explicit);
+            reader.project.cuda.extend(said);
             reader.index(index.clone());
         }
     }

@@ -241,16 +241,7 @@ pub fn read(tool: &Tool<'_>, call: &Call<'_>, on: &mut Installs<'_>) -> Result<(
     batch.finish(on.reader, choice.as_ref())?;
     // Requirements of a file that was read before: the index is said of them here.
     for index in indexes.iter().filter(|_| elsewhere) {
-        if let Some(variant) = index.variant {
-            let said = CudaSaid {
-                given: index.url.clone(),
-                variant: Some(variant),
-                by: By::Index,
-                package: String::new(),
-                marker: Marker::default(),
-                choice: choice.clone(),
-                place: index.place.clone(),
-            };
+        if let Some(said) = CudaSaid::by_index(index, choice.as_ref()) {
             let told = &mut on.reader.project.cuda;
             if !told[before..].contains(&said) {
                 told.push(said);

@@ -359,17 +359,7 @@ impl Options {
     fn say_unused(&self, choice: Option<&Choice>, reader: &mut Reader) {
         for index in self.own.iter().chain(&self.extra) {
             let used = reader.project.demands.iter().any(|d| d.index.as_ref() == Some(index));
-            if let Some(variant) = index.variant.filter(|_| !used) {
-                reader.project.cuda.push(CudaSaid {
-                    given: index.url.clone(),
-                    variant: Some(variant),
-                    by: By::Index,
-                    package: String::new(),
-                    marker: Marker::default(),
-                    choice: choice.cloned(),
-                    place: index.place.clone(),
-                });
-            }
+            reader.project.cuda.extend(CudaSaid::by_index(index, choice).filter(|_| !used));
         }
     }
 }
