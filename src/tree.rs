@@ -15,7 +15,7 @@ const MAX_DEPTH: usize = 64;
 /// Values of a manifest after its aliases were written out. Large ones have some thousand.
 pub const MAX_NODES: usize = 40_000;
 /// Values of a lock of another tool: the largest name some ten thousand files.
-pub const MAX_LOCK_NODES: usize = 200_000;
+pub const MAX_LOCK_NODES: usize = 150_000;
 /// Bytes that the aliases of a document may add to it.
 const MAX_ALIASED: usize = 4 * 1024 * 1024;
 
@@ -502,7 +502,7 @@ mod tests {
         let fine = "a = \"\\\"]\" # ]\n'}' = ''']''''\nb = [{c = \"]\"}, [\n]]\n[[d]]\n";
         assert_eq!(guard(fine, MAX_NODES), Ok(()));
         assert!(toml(fine, MAX_NODES).is_ok());
-        let long = format!("a = \"{}\" # {}\n", "= ,".repeat(200_000), "[".repeat(400_000));
+        let long = format!("a = \"{}\" # {}\n", "= ,".repeat(150_000), "[".repeat(400_000));
         assert!(toml(&long, MAX_NODES).is_ok());
     }
 }

@@ -164,6 +164,10 @@ fn locate(text: &str, value: &str) -> Option<(usize, std::ops::Range<usize>)> {
     let edge = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric() && c != '_');
     text.lines().zip(1..).find_map(|(line, number)| {
         let code = line.split(" #").next().unwrap_or(line);
+        // Searching begins with a look at all of the value, which may go over thousands of lines.
+        if code.len() < value.len() {
+            return None;
+        }
         code.match_indices(value).find_map(|(at, _)| {
             let (before, after) =
                 (code[..at].chars().next_back(), code[at + value.len()..].chars().next());
