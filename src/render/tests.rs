@@ -213,7 +213,8 @@ fn survives(text: &str, hostile: &str) {
                     (render(kind, &lock, &Options::default()), built_in(kind, &sample::lock()));
                 let Ok(new) = new else { continue };
                 assert_eq!(new.lines().count(), old.lines().count(), "{hostile:?}");
-                assert!(!new.contains(hostile), "{hostile:?}");
+                // A value may be trimmed; every text holds the end of a line.
+                assert!(hostile.trim().is_empty() || !new.contains(hostile), "{hostile:?}");
             }
         }
     }
