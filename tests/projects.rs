@@ -332,3 +332,13 @@ fn markers_are_judged_for_each_target() {
     let expected = ["arm linux/arm64 \"2.9.1\"", "x86 linux/amd64 \"2.8.0\""];
     assert_eq!(found, expected.map(str::to_owned).into(), "{}", run.all());
 }
+
+/// uv's `environments` are all that a project is meant for.
+#[test]
+fn a_project_may_be_limited_to_environments() {
+    let project = root().join("tests/projects/uv-environments-limited");
+    let resolve = ["resolve", "--project", "project", "--gpu"];
+    let with = |gpu: &str| run(&project, &[&resolve[..], &[gpu]].concat()).0;
+    with("a100").says(0, &["torch"]);
+    with("gh200").says(1, &["pyproject.toml:9", "linux/arm64", "limited to environments"]);
+}

@@ -142,6 +142,7 @@ struct PinV1<'a> {
 #[derive(Serialize)]
 struct EnvironmentV1<'a> {
     marker: Option<&'a str>,
+    required: bool,
     origin: &'a Place,
 }
 
@@ -292,7 +293,11 @@ impl<'a> Inputs<'a> {
             environments: project
                 .environments
                 .iter()
-                .map(|(marker, place)| EnvironmentV1 { marker: marker.text(), origin: place })
+                .map(|one| EnvironmentV1 {
+                    marker: one.marker.text(),
+                    required: one.required,
+                    origin: &one.place,
+                })
                 .collect(),
             files: project.files.iter().map(|f| FileV1 { path: &f.name, kind: f.what }).collect(),
             findings: self.findings.iter().map(json_v1::finding).collect(),

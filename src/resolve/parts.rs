@@ -8,7 +8,7 @@ use super::case::Case;
 use super::problem::{Pool, Problem};
 use super::stack::{LeftOut, Resolution, Stack};
 use crate::domain::{
-    Code, Finding, Package, Platform, PythonTag, PythonVersion, Severity, TorchVersion,
+    Code, Finding, Package, Place, Platform, PythonTag, PythonVersion, Severity, TorchVersion,
     WheelVariant,
 };
 use crate::matrix::Matrix;
@@ -359,7 +359,12 @@ impl Layer<'_> {
                 Some(PythonWish::Exact(version)) => *version,
                 _ => PythonVersion::new(minor),
             };
-            let wish = self.project.wish(self.answer, &Setting::new(self.platform, version));
+            let setting = Setting::new(self.platform, version);
+            if let Some(place) = self.project.limited(&setting) {
+                elsewhere.get_or_insert_with(|| self.limit(place));
+                continue;
+            }
+            let wish = self.project.wish(self.answer, &setting);
             if let Some(finding) = self.another_wheel(&wish, version) {
                 elsewhere.get_or_insert(finding);
                 continue;
@@ -428,6 +433,18 @@ impl Layer<'_> {
             (demands, wish.variant.map(|(variant, by, _)| (variant, by)))
         };
         key(a) == key(b)
+    }
+
+    /// The project says itself that it is not meant for this platform.
+    fn limit(&self, place: &Place) -> Finding {
+        let message = format!(
+            "{place}: the project is limited to environments that {} with this Python is none of",
+            self.platform
+        );
+        Finding::new(Code::InputConflict, Severity::Error, message)
+            .at(place)
+            .fact("environments names all that uv resolves for".to_owned(), place.to_string())
+            .help("add the environment there, or drop the target")
     }
 
     /// A wheel that is named by its address is made for another Python or platform.

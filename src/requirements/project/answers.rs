@@ -365,6 +365,13 @@ impl Project {
         Wish { demands, variant }
     }
 
+    /// The line that limits the project to other environments than this one.
+    pub fn limited(&self, setting: &Setting) -> Option<&Place> {
+        let mut own = self.environments.iter().filter(|one| !one.required).peekable();
+        let first = &own.peek()?.place;
+        (!own.any(|one| one.marker.holds(setting, &[]))).then_some(first)
+    }
+
     /// What is said about Python there.
     pub fn python_of(&self, answer: &Answer) -> Vec<&PythonSaid> {
         self.python.iter().filter(|said| answer.has(said.choice.as_ref())).collect()

@@ -27,8 +27,8 @@ pub struct Project {
     pub images: Vec<Image>,
     /// Choices that the project itself declares exclusive, each set on its own.
     pub conflicts: Vec<Vec<Choice>>,
-    /// The only environments that the project is meant for; empty: all.
-    pub environments: Vec<(Marker, Place)>,
+    /// Environments that the project names as its own.
+    pub environments: Vec<Environment>,
     /// What could not be read, and what is risky.
     pub findings: Vec<Finding>,
 }
@@ -40,6 +40,18 @@ pub struct FileRead {
     pub name: String,
     /// `requirements`, `pyproject`, `uv lock` ...
     pub what: &'static str,
+}
+
+/// An environment that a project is meant for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Environment {
+    /// Which it is.
+    pub marker: Marker,
+    /// There must be files for it (`required-environments`); otherwise the project is meant for those
+    /// that are named, and for no others (`environments`).
+    pub required: bool,
+    /// Where it stands.
+    pub place: Place,
 }
 
 /// What is said about Python.

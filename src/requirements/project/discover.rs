@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::demand::{Choice, Project, PythonSaid};
 use super::formats::setup::{setup_cfg, setup_py};
-use super::formats::{cog, conda, dockerfile, locks, pipfile, pixi, pyproject, txt};
+use super::formats::{cog, conda, dockerfile, envs, locks, pipfile, pixi, pyproject, txt};
 use super::reader::Reader;
 use super::source::{Files, MAX_BYTES, MAX_LOCK_BYTES, Text};
 use crate::requirements::Error;
@@ -22,6 +22,10 @@ pub fn folder(folder: &Path) -> Result<Project, Error> {
     if has("pyproject.toml") {
         let text = open(&mut reader, "pyproject.toml")?;
         pyproject::read(&text, &mut reader)?;
+    }
+    if has("hatch.toml") {
+        let text = open(&mut reader, "hatch.toml")?;
+        envs::read(&text, &mut reader)?;
     }
     if has("setup.cfg") {
         let text = open(&mut reader, "setup.cfg")?;

@@ -18,7 +18,8 @@ mod source;
 
 pub use answers::{Answer, Said, Wish};
 pub use demand::{
-    By, Choice, CudaSaid, Demand, FileRead, Image, Index, Kind, Link, Pin, Project, PythonSaid,
+    By, Choice, CudaSaid, Demand, Environment, FileRead, Image, Index, Kind, Link, Pin, Project,
+    PythonSaid,
 };
 pub use discover::{files, folder};
 pub use marker::{Marker, Setting};

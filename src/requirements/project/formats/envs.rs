@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::demand::Index;
+use super::demand::{Choice, Index};
 use super::pyproject::{Given, Pyproject};
 use super::reader::{Reader, of_pytorch};
+use super::source::Text;
 use crate::domain::normalise_name;
 use crate::requirements::Error;
 use crate::tree::Node;
@@ -23,20 +24,53 @@ pub fn groups(project: &Pyproject<'_>) -> Result<BTreeMap<String, Vec<Given>>, E
             groups.entry(normalise_name(&name.text)).or_default().extend(project.list(list)?);
         }
     }
-    let envs = project.node.at(&["tool", "hatch", "envs"]);
-    for (name, env) in envs.map_or(&[][..], Node::entries) {
+    if let Some(envs) = project.node.at(&["tool", "hatch", "envs"]) {
+        for (name, given) in hatch(project, envs)? {
+            groups.entry(name).or_default().extend(given);
+        }
+    }
+    Ok(groups)
+}
+
+/// hatch.toml, which holds the same environments outside of pyproject.toml.
+///
+/// # Errors
+/// What TOML or PEP 508 refuse.
+pub fn read(text: &Text, reader: &mut Reader) -> Result<(), Error> {
+    let node = text.toml()?;
+    reader.began(text, "Hatch settings");
+    let Some(envs) = node.get("envs") else { return Ok(()) };
+    let project = Pyproject { text, node: &node, name: None, extras: BTreeMap::new() };
+    for (group, given) in hatch(&project, envs)? {
+        for (line, requirement) in given {
+            reader.keep(text, line, &requirement, Some(&Choice::Group(group.clone())))?;
+        }
+    }
+    Ok(())
+}
+
+/// Hatch's environments: each has the dependencies of its template, `default` where none is named,
+/// unless it is detached or has its own.
+fn hatch(project: &Pyproject<'_>, envs: &Node) -> Result<BTreeMap<String, Vec<Given>>, Error> {
+    let mut groups = BTreeMap::new();
+    for (name, env) in envs.entries() {
+        let template = env.text_of("template").unwrap_or("default");
+        let detached = env.get("detached").is_some_and(Node::is_true);
+        let above = envs.get(template).filter(|_| !detached && template != name.text);
         let mut given = Vec::new();
         for key in ["dependencies", "extra-dependencies"] {
-            if let Some(list) = env.get(key) {
+            if let Some(list) = env.get(key).or_else(|| above?.get(key)) {
                 given.extend(project.list(list)?);
             }
         }
-        for feature in env.list_of("features") {
+        for feature in
+            env.get("features").or_else(|| above?.get("features")).map_or(&[][..], Node::items)
+        {
             let extra = normalise_name(feature.text().unwrap_or_default());
             given.extend(project.extras.get(&extra).into_iter().flatten().cloned());
         }
         if !given.is_empty() {
-            groups.entry(normalise_name(&name.text)).or_default().extend(given);
+            groups.insert(normalise_name(&name.text), given);
         }
     }
     Ok(groups)

@@ -4,7 +4,7 @@
 pub mod cog;
 pub mod conda;
 pub mod dockerfile;
-mod envs;
+pub mod envs;
 mod fields;
 mod local;
 pub mod locks;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::demand::{By, Choice, CudaSaid, Demand, Index};
+use super::demand::{By, Choice, CudaSaid, Demand, Environment, Index};
 use super::marker::Marker;
 use super::pyproject::Pyproject;
 use super::reader::{Reader, of_pytorch};
@@ -120,7 +120,11 @@ impl Uv {
             for node in table.get(key).map_or(&[][..], Node::one_or_many) {
                 let marker = node.text().unwrap_or_default();
                 let marker = Marker::parse(marker).map_err(|why| text.bad(node.line, why, None))?;
-                reader.project.environments.push((marker, text.place(node.line)));
+                reader.project.environments.push(Environment {
+                    marker,
+                    required: key.starts_with("required"),
+                    place: text.place(node.line),
+                });
             }
         }
         Ok(uv)
