@@ -1,7 +1,7 @@
 //! What a project's own files say: every demand with its file and line, and what contradicts what.
 //!
 //! The files are read as text. Nothing of the project is run, nothing is fetched, nothing outside the
-//! project is opened, and no credential leaves [`source`]: it is masked before a reader sees the text.
+//! project is opened, and no credential leaves `source`: it is masked before a reader sees the text.
 
 mod answers;
 mod condition;
