@@ -147,7 +147,8 @@ fn fixed(args: &Wanted) -> Result<Fixed, Error> {
     };
     Ok(Fixed {
         torch: args.torch.is_some(),
-        cuda: args.cuda.is_some(),
+        // A label in --torch names the build as well.
+        cuda: args.cuda.is_some() || args.torch.as_ref().is_some_and(|torch| torch.contains('+')),
         python: args.python.is_some(),
         with: args.with.iter().map(name).collect::<Result<_, _>>()?,
     })

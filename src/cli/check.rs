@@ -85,9 +85,15 @@ fn case(
     if let Some(torch) = &args.torch {
         case.torch = Some(flag("--torch", torch)?);
     }
+    let host = wanted::host(&args.gpus)?;
+    if let Some(host) = &host {
+        case.module = Some(host.module);
+        let spec = DriverSpec::Oldest(host.driver);
+        case.driver = Some(Driver::place(spec, matrix).map_err(Error::usage)?);
+    }
     if !args.gpus.is_empty() {
-        case.gpus = args
-            .gpus
+        let named = host.as_ref().map_or(&args.gpus, |host| &host.gpus);
+        case.gpus = named
             .iter()
             .map(|g| place_gpu(g, "", matrix))
             .collect::<Result<_, _>>()

@@ -31,12 +31,14 @@ pub fn run(args: &Init, matrix: &Matrix, output: &Output) -> Result<Exit, Error>
     let text = inputs.draft(&machines);
     // Never over a file that came into being meanwhile: created new or not at all.
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    let mut temp = tempfile::NamedTempFile::new_in(folder.unwrap_or(std::path::Path::new(".")))?;
+    let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        temp.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        // As any file that a program makes: what the umask leaves of it.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
+    let mut temp = builder.tempfile_in(folder.unwrap_or(std::path::Path::new(".")))?;
     temp.write_all(text.as_bytes())?;
     temp.as_file().sync_all()?;
     temp.persist_noclobber(&path).map_err(|err| err.error)?;

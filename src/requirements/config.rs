@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::project::Files;
+use super::project::{Files, mask};
 use super::{Bad, Error, Requirements, Target, is_target_name};
 use crate::domain::{Package, ParseError, shown};
 use crate::{tree, yaml};
@@ -99,8 +99,9 @@ pub fn find(project: &Path) -> Result<Option<PathBuf>, Error> {
     }
 }
 
+/// A file as text, credentials in its addresses masked: a line of it may be shown.
 fn load(path: &Path) -> Result<String, Error> {
-    yaml::read(path, MAX_BYTES).map_err(|err| match err {
+    yaml::read(path, MAX_BYTES).map(|text| mask(&text)).map_err(|err| match err {
         yaml::ReadError::Io(err) => Error::Read(err),
         yaml::ReadError::TooLong(limit) => bad(
             path,

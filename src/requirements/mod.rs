@@ -136,7 +136,14 @@ impl PythonWish {
             Self::Exact(exact) => {
                 exact.minor == python.minor && exact.free_threaded == python.free_threaded
             }
-            Self::Range(_, range) => !python.free_threaded && range.contains(&python.pep440()),
+            Self::Range(_, range) if python.free_threaded => range.is_empty(),
+            // Without a patch any of them may be meant.
+            Self::Range(_, range) => match python.patch {
+                Some(_) => range.contains(&python.pep440()),
+                None => (0..=99).any(|patch| {
+                    range.contains(&PythonVersion { patch: Some(patch), ..python }.pep440())
+                }),
+            },
         }
     }
 }

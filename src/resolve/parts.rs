@@ -12,7 +12,9 @@ use crate::domain::{
     WheelVariant,
 };
 use crate::matrix::Matrix;
-use crate::requirements::project::{Answer, By, Demand, Kind, Project, Setting, Wish};
+use crate::requirements::project::{
+    Answer, By, Demand, Kind, Pin, Project, Setting, Wish, contradict,
+};
 use crate::requirements::{CudaWish, PythonWish, TorchWish};
 
 /// Minor versions of Python 3 that a marker may tell apart.
@@ -40,6 +42,8 @@ pub struct Part {
     pub answer: Answer,
     /// What to solve. Several where a marker tells Pythons apart: the newest Python first.
     pub problems: Vec<Problem>,
+    /// Address of the index that the build is taken from, when a line names it.
+    pub index: Option<String>,
     /// What the files say that is worth knowing beside the answer.
     pub findings: Vec<Finding>,
 }
@@ -82,6 +86,7 @@ pub fn parts(
                 name: answer.name(),
                 answer: answer.clone(),
                 problems: built.problems,
+                index: built.index,
                 findings: layer.findings(),
             });
         }
@@ -107,7 +112,7 @@ pub fn parts(
         refusals.retain(|finding: &Finding| seen.insert(finding.message.clone()));
         return Err(refusals);
     }
-    if all.parts.iter().map(|part| &part.name).collect::<BTreeSet<_>>().len() < 2 {
+    if all.parts.iter().map(|part| &part.answer.named).collect::<BTreeSet<_>>().len() < 2 {
         for part in &mut all.parts {
             part.name.clear();
         }
@@ -169,7 +174,6 @@ pub fn pinned(
         return Err(Unpinned::Options(answers.iter().map(Answer::name).collect()));
     };
     let Some(problem) = part.problems.first() else { return Ok(Pinned::default()) };
-    let index = project.asked(&part.answer).filter(|said| said.by == By::Index);
     let python = match &problem.python {
         Some(PythonWish::Exact(version)) => Some(*version),
         _ => None,
@@ -177,7 +181,7 @@ pub fn pinned(
     let mut pinned = Pinned {
         torch: None,
         python,
-        index: index.map(|said| said.given.to_owned()),
+        index: part.index.clone(),
         with: problem.with.clone(),
         findings: part.findings.clone(),
     };
@@ -206,9 +210,9 @@ pub fn resolve_parts(parts: &Parts, project: &Project, matrix: &Matrix) -> Outco
     let mut all = Resolution { stacks: Vec::new(), left_out: parts.left_out.clone() };
     let mut first = None;
     let mut seen = BTreeSet::new();
-    for part in parts.parts.iter().filter(|part| seen.insert(&part.name)) {
+    for part in parts.parts.iter().filter(|part| seen.insert(&part.answer.named)) {
         // All platforms of a set, or none of them.
-        let mine = parts.parts.iter().filter(|other| other.name == part.name);
+        let mine = parts.parts.iter().filter(|other| other.answer.named == part.answer.named);
         let stacks: Result<Vec<_>, _> = mine.map(|part| stacks_of(part, project, matrix)).collect();
         match stacks {
             Ok(stacks) => all.stacks.extend(stacks.into_iter().flatten()),
@@ -216,6 +220,17 @@ pub fn resolve_parts(parts: &Parts, project: &Project, matrix: &Matrix) -> Outco
                 all.left_out.push(LeftOut { name: part.name.clone(), why: why(&outcome) });
                 first.get_or_insert(*outcome);
             }
+        }
+    }
+    let mut taken = BTreeSet::new();
+    for stack in &mut all.stacks {
+        let plain = stack.target.clone();
+        for number in 2.. {
+            if taken.insert(stack.target.clone()) {
+                break;
+            }
+            let cut: String = plain.chars().take(58).collect();
+            stack.target = format!("{cut}-{number}");
         }
     }
     match first {
@@ -248,6 +263,7 @@ fn stacks_of(part: &Part, project: &Project, matrix: &Matrix) -> Result<Vec<Stac
     match failed {
         Some(Outcome::Unsatisfiable(e)) => Err(Box::new(Outcome::Unsatisfiable(renamed(e, part)))),
         Some(Outcome::Unknown(e)) => Err(Box::new(Outcome::Unknown(renamed(e, part)))),
+        // Every part has a problem: one without is left out before.
         _ => Ok(Vec::new()),
     }
 }
@@ -289,14 +305,21 @@ fn pinned_elsewhere(stack: &Stack, project: &Project) -> Option<Finding> {
     let mut pins = project.pins.iter().filter(|pin| pin.name == "torch").peekable();
     let first = *pins.peek()?;
     let release = stack.torch.to_string();
-    if pins.any(|pin| pin.version.clone().without_local().to_string() == release) {
+    let same = |pin: &Pin| {
+        pin.version.clone().without_local().to_string() == release
+            && pin.variant().is_none_or(|variant| variant == stack.variant)
+    };
+    if pins.any(same) {
         return None;
     }
     Some(
         Finding::new(
             Code::LockStale,
             Severity::Note,
-            format!("{} pins torch {}, and the answer is {release}", first.place, first.version),
+            format!(
+                "{} pins torch {}, and the answer is {release}+{}",
+                first.place, first.version, stack.variant
+            ),
         )
         .at(&first.place)
         .help(format!("ask for --torch {} to stay there", first.version)),
@@ -331,6 +354,7 @@ struct Layer<'a> {
 #[derive(Default)]
 struct Built {
     problems: Vec<Problem>,
+    index: Option<String>,
     /// Why there is nothing to solve, whatever the Python.
     against: Vec<Finding>,
 }
@@ -374,11 +398,23 @@ impl Layer<'_> {
                 _ => runs.push((minor, minor, wish)),
             }
         }
+        if runs.is_empty() && elsewhere.is_none() {
+            // No Python of this list: the solver says so in its own words.
+            let newest = Setting::new(self.platform, PythonVersion::new(*PYTHONS.end()));
+            runs.push((0, 0, self.project.wish(self.answer, &newest)));
+        }
         if runs.is_empty() {
             built.against.extend(elsewhere);
             return built;
         }
-        let one = runs.len() < 2 && elsewhere.is_none();
+        // A Python for which the files ask for no torch is not meant, where they do for another.
+        let all = runs.len();
+        let brings =
+            |(_, _, wish): &(u8, u8, Wish<'_>)| wish.demands.iter().any(|d| d.name == "torch");
+        if runs.iter().any(brings) {
+            runs.retain(brings);
+        }
+        let one = runs.len() < 2 && all == runs.len() && elsewhere.is_none();
         for (low, high, wish) in &runs {
             let mut against = self.clashes(wish);
             against.extend(self.without_cuda(wish));
@@ -387,6 +423,10 @@ impl Layer<'_> {
                 continue;
             }
             let python = if one { python.clone() } else { narrowed(python.as_ref(), *low, *high) };
+            let index = wish.said.as_ref().filter(|said| said.by == By::Index);
+            if built.index.is_none() {
+                built.index = index.map(|said| said.given.to_owned());
+            }
             built.problems.push(self.problem_of(wish, python, targets));
         }
         // What only other Pythons meet stops nothing.
@@ -430,7 +470,7 @@ impl Layer<'_> {
                 .filter(|d| self.matters(&d.name))
                 .map(|d| (d.name.clone(), d.place.clone(), d.spec(), d.index.clone()))
                 .collect();
-            (demands, wish.variant.map(|(variant, by, _)| (variant, by)))
+            (demands, wish.said.as_ref().map(|said| (said.variant, said.by)))
         };
         key(a) == key(b)
     }
@@ -482,7 +522,8 @@ impl Layer<'_> {
 
     /// A build for other hardware is asked for, and cards of NVIDIA are to run it.
     fn without_cuda(&self, wish: &Wish<'_>) -> Option<Finding> {
-        let (variant, by, place) = wish.variant.filter(|_| !self.fixed.cuda)?;
+        let said = wish.said.as_ref().filter(|_| !self.fixed.cuda)?;
+        let (variant, by, place) = (said.variant, said.by, said.place);
         if variant.cuda().is_some() {
             return None;
         }
@@ -510,9 +551,7 @@ impl Layer<'_> {
         let mut clashes = Vec::new();
         for (at, a) in demands.iter().enumerate() {
             for b in &demands[at..] {
-                if (std::ptr::eq(*a, *b) && a.ranges().is_empty())
-                    || (a != b && self.project.versions_differ(a, b))
-                {
+                if (std::ptr::eq(*a, *b) && a.ranges().is_empty()) || (a != b && contradict(a, b)) {
                     clashes.push(self.project.versions_clash(a, b));
                 }
             }
@@ -529,12 +568,37 @@ impl Layer<'_> {
         for finding in &mut findings {
             finding.severity = finding.severity.max(Severity::Warning);
         }
+        for demand in self.project.demands.iter().filter(|d| {
+            from_repository(d) && self.matters(&d.name) && self.answer.has(d.choice.as_ref())
+        }) {
+            let message = format!(
+                "{}: {} comes from a repository: it is compiled on installation, and not judged",
+                demand.place, demand.name
+            );
+            findings.push(
+                Finding::new(Code::InputUnread, Severity::Warning, message)
+                    .at(&demand.place)
+                    .help("say --needs nvcc when it holds CUDA code"),
+            );
+        }
+        // Nothing says which torch: what could not be read may have.
+        let mut torch = self.project.demands.iter().filter(|d| d.name == "torch");
+        if !torch.any(|d| self.answer.has(d.choice.as_ref())) {
+            const MOST: usize = 5;
+            let unread = self.project.findings.iter().filter(|f| f.code == Code::InputUnread);
+            findings.extend(unread.take(MOST).map(|finding| {
+                let place = finding.place.as_ref().map_or(String::new(), |p| format!("{p}: "));
+                let message = format!("{place}{}", finding.message);
+                Finding { severity: Severity::Warning, message, ..finding.clone() }
+            }));
+        }
         findings
     }
 
     fn problem_of(&self, wish: &Wish<'_>, python: Option<PythonWish>, targets: &[Pool]) -> Problem {
         let mut problem = Problem { python, targets: targets.to_vec(), ..self.problem.clone() };
-        let variant = wish.variant.filter(|_| !self.fixed.cuda);
+        let said = wish.said.as_ref().filter(|_| !self.fixed.cuda);
+        let build = said.filter(|said| said.by != By::Config);
         let lines = |name: &str| -> String {
             let mut places: Vec<String> = wish
                 .demands
@@ -547,40 +611,42 @@ impl Layer<'_> {
             places.dedup();
             places.join(", ")
         };
-        if !self.fixed.torch {
+        if self.fixed.torch {
+            // The flag names the release, the files may name the build.
+            if let (Some(torch), Some(said)) = (&mut problem.torch, build) {
+                torch.given = format!("{}, build {} ({})", torch.given, said.variant, said.place);
+                torch.variant = Some(said.variant);
+            }
+        } else {
             let asked = wish.demands.iter().any(|d| d.name == "torch");
-            let by_config = variant.is_some_and(|(_, by, _)| by == By::Config);
-            let build = variant.filter(|_| !by_config).map(|(variant, ..)| variant);
             problem.torch = (asked || build.is_some()).then(|| {
                 let versions = wish.versions("torch");
                 let spec = versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
                 let spec = if spec.is_empty() { "of any version".to_owned() } else { spec };
-                let label = build.map_or(String::new(), |build| format!(", build {build}"));
-                let mut places = lines("torch");
-                if let Some((_, _, place)) = variant.filter(|_| build.is_some()) {
-                    let place = place.to_string();
-                    if !places.contains(&place) {
-                        places =
-                            if places.is_empty() { place } else { format!("{places}, {place}") };
-                    }
+                let label = build.map_or(String::new(), |said| format!(", build {}", said.variant));
+                let mut places = vec![lines("torch")];
+                places.extend(build.map(|said| said.place.to_string()));
+                places.retain(|place| !place.is_empty());
+                if places.len() == 2 && places[0].split(", ").any(|place| place == places[1]) {
+                    places.pop();
                 }
+                let places = places.join(", ");
                 problem.origins.insert("torch".into(), places.clone());
-                TorchWish { given: format!("{spec}{label} ({places})"), versions, variant: build }
+                let variant = build.map(|said| said.variant);
+                TorchWish { given: format!("{spec}{label} ({places})"), versions, variant }
             });
-            if !self.fixed.cuda {
-                match variant {
-                    Some((variant, By::Config, place)) => {
-                        problem.cuda = self.cuda(variant, &place.to_string());
-                    }
-                    // An index or a label counts before the configuration; and who names a build
-                    // means it, announced or not.
-                    Some(_) => {
-                        problem.cuda = None;
-                        problem.allow.unofficial = true;
-                    }
-                    None => (),
-                }
+        }
+        match said {
+            Some(said) if said.by == By::Config => {
+                problem.cuda = self.cuda(said.variant, &said.place.to_string());
             }
+            // An index or a label counts before the configuration; and who names a build means it,
+            // announced or not.
+            Some(_) => {
+                problem.cuda = None;
+                problem.allow.unofficial = true;
+            }
+            None => (),
         }
         let names: BTreeSet<&str> = wish
             .demands
@@ -589,6 +655,8 @@ impl Layer<'_> {
             .filter(|name| {
                 *name != "torch" && self.matters(name) && !self.fixed.with.contains(*name)
             })
+            // What is compiled from its repository is no file that the matrix knows.
+            .filter(|name| !wish.demands.iter().any(|d| d.name == *name && from_repository(d)))
             .collect();
         for name in names {
             let package = package(name, wish, &lines(name));
@@ -606,6 +674,11 @@ impl Layer<'_> {
         wish.given = format!("{variant} ({place})");
         Some(wish)
     }
+}
+
+/// Whether a demand is for a commit or tag of a repository.
+fn from_repository(demand: &Demand) -> bool {
+    demand.link.as_ref().is_some_and(|link| link.vcs)
 }
 
 /// A package with the versions that all its lines admit.

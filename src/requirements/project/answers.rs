@@ -45,6 +45,16 @@ pub struct Said<'a> {
     pub choice: Option<&'a Choice>,
     /// Where it stands.
     pub place: &'a Place,
+    /// The demand that says it; `None`: a line of its own.
+    pub demand: Option<&'a Demand>,
+}
+
+impl Said<'_> {
+    /// What counts first: what is said of torch, or of all, before what is said of another package;
+    /// then the index before the label, the address and the configuration.
+    pub fn rank(&self) -> (bool, By) {
+        (!["torch", ""].contains(&self.package), self.by)
+    }
 }
 
 /// What each option says: of versions, and of builds.
@@ -55,8 +65,8 @@ type Sides<'a> = BTreeMap<&'a Choice, (Vec<Ranged<'a>>, Vec<&'a Said<'a>>)>;
 pub struct Wish<'a> {
     /// Demands that apply there, torch's own included.
     pub demands: Vec<&'a Demand>,
-    /// The build, what says so first.
-    pub variant: Option<(WheelVariant, By, &'a Place)>,
+    /// What decides the build.
+    pub said: Option<Said<'a>>,
 }
 
 impl Answer {
@@ -84,10 +94,20 @@ impl Project {
     /// Every statement about the build: indexes, labels, addresses, keys. Base images are told apart
     /// by [`By::Image`]: they bring a torch of their own.
     pub fn said(&self) -> Vec<Said<'_>> {
+        let names = |is: fn(Kind) -> bool| -> BTreeSet<&str> {
+            self.demands.iter().filter(|d| is(d.kind)).map(|d| &*d.name).collect()
+        };
+        let asked = names(|kind| kind != Kind::Constraint);
+        let overridden = names(|kind| kind == Kind::Override);
         let of_demand = |demand: &'_ Demand| {
             // The label of another package names the CUDA of its own build, not of torch's.
             let pytorch = of_pytorch(&demand.name);
-            if !pytorch || demand.kind == Kind::Constraint && demand.label().is_none() {
+            let idle = match demand.kind {
+                Kind::Constraint => demand.label().is_none() || !asked.contains(&*demand.name),
+                Kind::Override => false,
+                _ => overridden.contains(&*demand.name),
+            };
+            if !pytorch || idle {
                 return Vec::new();
             }
             demand.variants()
@@ -107,6 +127,7 @@ impl Project {
                     marker: &demand.marker,
                     choice: demand.choice.as_ref(),
                     place,
+                    demand: Some(demand),
                 });
             }
         }
@@ -121,6 +142,7 @@ impl Project {
                 marker,
                 choice: choice.as_ref(),
                 place,
+                demand: None,
             });
         }
         all
@@ -129,7 +151,8 @@ impl Project {
     /// All sets of options that can be installed together and that differ in the build.
     ///
     /// An option that excludes no other is left to the user: an installation without it is whole. Only
-    /// where nothing else brings torch, those that do are taken.
+    /// where nothing else brings torch, those that do are taken; and all of them in a project of uv,
+    /// whose lock holds one version for all that can be installed together.
     ///
     /// `None`: there are more than can be answered; the project has to be asked for some of them.
     pub fn answers(&self) -> Option<Vec<Answer>> {
@@ -160,7 +183,10 @@ impl Project {
                     let named: Vec<Choice> = set.iter().map(|at| options[*at].clone()).collect();
                     let brought =
                         self.bring_torch(None) || named.iter().any(|c| self.bring_torch(Some(c)));
-                    let needed = calm.iter().filter(|c| !brought && self.bring_torch(Some(c)));
+                    let package = |c: &Choice| matches!(c, Choice::Extra(_) | Choice::Group(_));
+                    let needed = calm.iter().filter(|c| {
+                        self.joint && package(c) || !brought && self.bring_torch(Some(c))
+                    });
                     let choices = named.iter().chain(needed).cloned().collect();
                     Answer { choices, named }
                 })
@@ -243,6 +269,15 @@ impl Project {
     /// Whether two options cannot be installed together: declared so, or they contradict each other.
     fn exclude(&self, a: &Choice, b: &Choice, sides: &Sides<'_>) -> bool {
         if self.conflicts.iter().any(|set| set.contains(a) && set.contains(b)) {
+            return true;
+        }
+        // Poetry's way to say it: `extra == 'cpu' and extra != 'cuda'`.
+        let forbids = |a: &Choice, b: &Choice| {
+            let Choice::Extra(name) = b else { return false };
+            let mut mine = self.demands.iter().filter(|d| d.choice.as_ref() == Some(a));
+            mine.any(|d| of_pytorch(&d.name) && d.marker.forbids_extra(name))
+        };
+        if forbids(a, b) || forbids(b, a) {
             return true;
         }
         let (Some(a), Some(b)) = (sides.get(a), sides.get(b)) else { return false };
@@ -355,14 +390,17 @@ impl Project {
                 && (!overridden.contains(name) || d.kind == Kind::Override)
                 && (!self.is_image(&d.place) || !installed.contains(name))
         });
-        let variant = self
+        // A line that does not count for its package says nothing about the build either.
+        let counts = |said: &Said<'_>| match said.demand {
+            Some(demand) => demands.iter().any(|kept| std::ptr::eq(*kept, demand)),
+            None => said.by != By::Image || demands.iter().any(|d| d.place == *said.place),
+        };
+        let said = self
             .said()
             .into_iter()
-            .filter(|said| applies(said.marker, said.choice))
-            .filter(|said| said.by != By::Image || demands.iter().any(|d| d.place == *said.place))
-            .min_by_key(|said| (said.by, said.package != "torch" && !said.package.is_empty()))
-            .map(|said| (said.variant, said.by, said.place));
-        Wish { demands, variant }
+            .filter(|said| applies(said.marker, said.choice) && counts(said))
+            .min_by_key(Said::rank);
+        Wish { demands, said }
     }
 
     /// The line that limits the project to other environments than this one.
@@ -388,7 +426,11 @@ impl Wish<'_> {
     pub fn versions(&self, name: &str) -> VersionSpecifiers {
         let mut all: Vec<pep440_rs::VersionSpecifier> = Vec::new();
         for demand in self.demands.iter().filter(|d| d.name == name) {
-            for spec in super::demand::public_only(&demand.versions).iter() {
+            // The tag of a repository names its release.
+            let tag = demand.link.as_ref().filter(|l| l.vcs).and_then(|l| l.version.clone());
+            let tag = tag.map(pep440_rs::VersionSpecifier::equals_version);
+            let asked = super::demand::public_only(&demand.versions);
+            for spec in asked.iter().chain(&tag) {
                 if !all.contains(spec) {
                     all.push(spec.clone());
                 }

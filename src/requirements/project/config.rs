@@ -17,15 +17,16 @@ impl Project {
         self.files.push(FileRead { name: file.clone(), what: "configuration" });
         if let Some(torch) = &config.torch {
             let mut demand = Demand::new("torch", &torch.given, place("torch"));
-            demand.versions = match torch.variant {
-                // The label back to where requirements have it.
-                Some(variant) => {
-                    format!("{}+{variant}", torch.versions.to_string().replace(".*", ""))
-                        .parse()
-                        .unwrap_or_else(|_| torch.versions.clone())
-                }
-                None => torch.versions.clone(),
-            };
+            demand.versions = torch.versions.clone();
+            self.cuda.extend(torch.variant.map(|variant| CudaSaid {
+                given: torch.given.clone(),
+                variant: Some(variant),
+                by: By::Label,
+                package: "torch".into(),
+                marker: Marker::default(),
+                choice: None,
+                place: demand.place.clone(),
+            }));
             self.demands.push(demand);
         }
         for package in &config.with {

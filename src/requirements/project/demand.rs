@@ -27,6 +27,8 @@ pub struct Project {
     pub images: Vec<Image>,
     /// Choices that the project itself declares exclusive, each set on its own.
     pub conflicts: Vec<Vec<Choice>>,
+    /// All options that do not exclude each other are resolved together: that is how uv locks.
+    pub joint: bool,
     /// Environments that the project names as its own.
     pub environments: Vec<Environment>,
     /// What could not be read, and what is risky.
@@ -224,7 +226,8 @@ impl Demand {
     pub fn new(name: &str, given: &str, place: Place) -> Self {
         Self {
             name: crate::domain::normalise_name(name),
-            given: given.to_owned(),
+            // Continuation lines and escapes may have put an address together only now.
+            given: super::link::mask(given),
             extras: Vec::new(),
             versions: VersionSpecifiers::default(),
             marker: Marker::default(),
@@ -244,7 +247,10 @@ impl Demand {
 
     /// The local label of its exact version, as a build.
     pub fn label(&self) -> Option<WheelVariant> {
-        self.versions.iter().find_map(|spec| label(spec.version()))
+        let exact = |spec: &&VersionSpecifier| {
+            matches!(spec.operator(), Operator::Equal | Operator::ExactEqual)
+        };
+        self.versions.iter().filter(exact).find_map(|spec| label(spec.version()))
     }
 
     /// The build that its name, index or address asks for, and what says so. The first wins.
@@ -271,7 +277,8 @@ pub fn label(version: &Version) -> Option<WheelVariant> {
 /// Specifiers as ranges of public versions: `==2.6.0+cu124` is `==2.6.0` there.
 pub fn ranges(versions: &VersionSpecifiers) -> Ranges<Version> {
     let specs = versions.iter().filter(|spec| countable(spec.version()));
-    specs.fold(Ranges::full(), |all, spec| all.intersection(&Ranges::from(public(spec))))
+    let public = specs.filter_map(public);
+    public.fold(Ranges::full(), |all, spec| all.intersection(&Ranges::from(spec)))
 }
 
 /// Whether all numbers of a version have a next one: `==N.*` becomes `<N+1`.
@@ -284,16 +291,20 @@ pub fn countable(version: &Version) -> bool {
 
 /// Specifiers without their labels.
 pub fn public_only(versions: &VersionSpecifiers) -> VersionSpecifiers {
-    versions.iter().map(public).collect()
+    versions.iter().filter_map(public).collect()
 }
 
-fn public(spec: &VersionSpecifier) -> VersionSpecifier {
+/// `None`: it refuses one build (`!=2.6.0+cu118`), which says nothing about the release.
+fn public(spec: &VersionSpecifier) -> Option<VersionSpecifier> {
+    if *spec.operator() == Operator::NotEqual && !spec.version().local().is_empty() {
+        return None;
+    }
     let version = spec.version().clone().without_local();
     let operator = match spec.operator() {
         Operator::ExactEqual => &Operator::Equal,
         other => other,
     };
-    VersionSpecifier::from_version(*operator, version).unwrap_or_else(|_| spec.clone())
+    VersionSpecifier::from_version(*operator, version).ok()
 }
 
 /// What says which CUDA is wanted. The order is the order of precedence.
@@ -369,6 +380,13 @@ pub struct Pin {
     pub from: Option<String>,
     /// Where it stands.
     pub place: Place,
+}
+
+impl Pin {
+    /// The build: its label, or the index that it comes from.
+    pub fn variant(&self) -> Option<WheelVariant> {
+        label(&self.version).or_else(|| super::link::variant_of(self.from.as_deref()?))
+    }
 }
 
 /// A base image of a Dockerfile.

@@ -96,6 +96,7 @@ pub fn folder(folder: &Path) -> Result<Project, Error> {
         let text = reader.files.read(&folder.join(name), MAX_LOCK_BYTES)?;
         locks::read(&text, what, &mut reader)?;
     }
+    reader.project.joint |= has("uv.lock");
     if reader.project.files.is_empty() {
         members(folder, &mut reader);
     }
@@ -169,6 +170,7 @@ pub fn files(folder: &Path, list: &[PathBuf]) -> Result<Project, Error> {
             _ => txt::read(&text, &mut reader, None)?,
         }
     }
+    reader.project.settle();
     reader.done()
 }
 
@@ -303,7 +305,10 @@ fn python_version(text: &Text, reader: &mut Reader) {
     let Some((given, number)) = line else { return };
     let given = given.trim();
     let place = text.place(number);
-    match given.parse::<crate::domain::PythonVersion>() {
+    // uv's full names too: `cpython-3.11.9-linux-x86_64-gnu`.
+    let plain = given.trim_start_matches("cpython").trim_start_matches(['-', '@']);
+    let plain = plain.split('-').next().unwrap_or_default();
+    match plain.parse::<crate::domain::PythonVersion>() {
         Ok(version) => {
             let patch = version.patch.map_or(".*".to_owned(), |patch| format!(".{patch}"));
             if let Ok(versions) = format!("==3.{}{patch}", version.minor).parse() {

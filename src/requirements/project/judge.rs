@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::answers::{Answer, Ranged, Said, contradict, meet, pythons_contradict};
-use super::demand::{By, Choice, Demand, Kind, Pin, Project};
+use super::answers::{Answer, Ranged, Said, meet, pythons_contradict};
+use super::demand::{By, Choice, Demand, Kind, Pin, Project, PythonSaid};
 use super::link;
 use super::marker::Marker;
 use crate::domain::{Code, Finding, Place, Severity, WheelVariant, shown};
+use crate::requirements::CudaWish;
 
 /// Lines on one package that are compared with each other.
 const MAX_COMPARED: usize = 200;
@@ -25,7 +26,7 @@ impl Project {
         let mut findings = self.findings.clone();
         findings.extend(self.versions());
         findings.extend(self.builds(None));
-        findings.extend(self.pythons());
+        findings.extend(pythons(&self.python.iter().collect::<Vec<_>>()));
         findings.extend(self.stale());
         findings.extend(self.unserved());
         findings.extend(self.unfetched());
@@ -50,7 +51,7 @@ impl Project {
             .into_iter()
             .filter(|s| answer.has(s.choice) && (s.by != By::Image || !demanded))
             .collect();
-        said.sort_by_key(|s| (s.by, s.package != "torch"));
+        said.sort_by_key(Said::rank);
         let first = said.first()?;
         let other = |variant: Option<WheelVariant>, marker: &Marker| {
             variant != Some(first.variant) && marker.excludes(first.marker)
@@ -122,11 +123,36 @@ impl Project {
         }
     }
 
+    /// The configuration's range of CUDA, and a line that names a build outside of it.
+    fn cuda_ranges(&self, said: &[Said<'_>]) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for range in self.cuda.iter().filter(|c| c.variant.is_none() && is_config(&c.place)) {
+            let Ok(wish) = range.given.parse::<CudaWish>() else { continue };
+            let outside = |s: &&Said<'_>| s.variant.cuda().is_some_and(|cuda| !wish.admits(cuda));
+            let Some(other) = said.iter().find(outside) else { continue };
+            let message = format!(
+                "{} asks for {} ({}), {} for CUDA {}",
+                other.place,
+                other.variant,
+                source(other),
+                range.place,
+                shown(&range.given)
+            );
+            findings.push(
+                conflict(message, &range.place)
+                    .fact(shown(other.given), other.place.to_string())
+                    .fact(format!("cuda: {}", shown(&range.given)), range.place.to_string())
+                    .help("let both admit one build"),
+            );
+        }
+        findings
+    }
+
     /// Two lines ask for different builds; of one answer, or of all.
     pub fn builds(&self, answer: Option<&Answer>) -> Vec<Finding> {
         let mut said = self.said();
         said.retain(|s| answer.is_none_or(|answer| answer.has(s.choice)));
-        let mut findings = Vec::new();
+        let mut findings = self.cuda_ranges(&said);
         let mut told = BTreeSet::new();
         for (at, a) in said.iter().take(MAX_COMPARED).enumerate() {
             for b in &said[at + 1..said.len().min(MAX_COMPARED)] {
@@ -173,48 +199,7 @@ impl Project {
 
     /// Two lines name Pythons that no version answers, with the options of an answer.
     pub fn python_clashes(&self, answer: &Answer) -> Vec<Finding> {
-        let mine = self.python_of(answer);
-        let all = self.pythons();
-        all.into_iter()
-            .filter(|f| mine.iter().any(|said| f.place.as_ref() == Some(&said.place)))
-            .collect()
-    }
-
-    /// Whether no version, or no build, answers both.
-    pub fn versions_differ(&self, a: &Demand, b: &Demand) -> bool {
-        contradict(a, b)
-    }
-
-    fn pythons(&self) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        let said = &self.python[..self.python.len().min(MAX_COMPARED)];
-        for (at, a) in said.iter().enumerate() {
-            for b in &said[at + 1..] {
-                if findings.len() > MAX_FOUND {
-                    return findings;
-                }
-                if meet(a, b) && pythons_contradict(a, b) {
-                    findings.push(
-                        conflict(
-                            format!(
-                                "{} says Python {} ({}), {} says {} ({})",
-                                a.place,
-                                shown(&a.given),
-                                a.by,
-                                b.place,
-                                shown(&b.given),
-                                b.by
-                            ),
-                            &b.place,
-                        )
-                        .fact(format!("{}: {}", a.by, shown(&a.given)), a.place.to_string())
-                        .fact(format!("{}: {}", b.by, shown(&b.given)), b.place.to_string())
-                        .help("let both admit one version of Python"),
-                    );
-                }
-            }
-        }
-        findings
+        pythons(&self.python_of(answer))
     }
 
     /// A lock of another tool pins what the project no longer asks for.
@@ -238,7 +223,9 @@ impl Project {
                 let Some(first) = list.first().filter(|_| list.len() <= MAX_COMPARED) else {
                     continue;
                 };
-                if !list.iter().any(|pin| demand.versions.contains(&pin.version)) {
+                // The build is compared below: not every lock writes it into the version.
+                let public = super::demand::public_only(&demand.versions);
+                if !list.iter().any(|pin| public.contains(&pin.version.clone().without_local())) {
                     findings.push(
                         stale(
                             format!(
@@ -255,9 +242,10 @@ impl Project {
                     );
                     continue;
                 }
-                let wanted = demand.index.as_ref().and_then(|i| i.variant);
+                let index = demand.index.as_ref().and_then(|i| i.variant);
+                let wanted = index.or_else(|| demand.label());
                 let built: Vec<Option<WheelVariant>> =
-                    list.iter().map(|pin| pin_variant(pin)).collect();
+                    list.iter().map(|pin| pin.variant()).collect();
                 if let Some(wanted) = wanted
                     && built.iter().all(|b| b.is_some_and(|b| b != wanted))
                     && let Some(Some(have)) = built.first()
@@ -321,6 +309,45 @@ impl Project {
     }
 }
 
+/// Two lines name Pythons that no version answers.
+fn pythons(all: &[&PythonSaid]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let said = &all[..all.len().min(MAX_COMPARED)];
+    for (at, a) in said.iter().enumerate() {
+        for b in &said[at + 1..] {
+            if findings.len() > MAX_FOUND {
+                return findings;
+            }
+            if meet(*a, *b) && pythons_contradict(a, b) {
+                findings.push(
+                    conflict(
+                        format!(
+                            "{} says Python {} ({}), {} says {} ({})",
+                            a.place,
+                            shown(&a.given),
+                            a.by,
+                            b.place,
+                            shown(&b.given),
+                            b.by
+                        ),
+                        &b.place,
+                    )
+                    .fact(format!("{}: {}", a.by, shown(&a.given)), a.place.to_string())
+                    .fact(format!("{}: {}", b.by, shown(&b.given)), b.place.to_string())
+                    .help("let both admit one version of Python"),
+                );
+            }
+        }
+    }
+    findings
+}
+
+/// Whether a line stands in the configuration of this program.
+fn is_config(place: &Place) -> bool {
+    let file = place.file.rsplit('/').next().unwrap_or_default();
+    ["gpuseal.yaml", "gpuseal.yml", "pyproject.toml"].contains(&file)
+}
+
 fn conflict(message: String, place: &Place) -> Finding {
     Finding::new(Code::InputConflict, Severity::Error, message).at(place)
 }
@@ -341,10 +368,6 @@ fn locks(lock: &str, demand: &Demand) -> bool {
         "uv.lock" | "poetry.lock" => file == "pyproject.toml",
         _ => file == "pyproject.toml" || file.starts_with("requirements"),
     }
-}
-
-fn pin_variant(pin: &Pin) -> Option<WheelVariant> {
-    super::demand::label(&pin.version).or_else(|| link::variant_of(pin.from.as_deref()?))
 }
 
 fn of(demand: &Demand) -> String {

@@ -15,15 +15,24 @@ pub fn mask(text: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         out.push_str(before);
-        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`');
+        // A quote that opened it closes it; another one may stand in a password.
+        let scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+        let opened = before[..at].trim_end_matches(scheme).chars().next_back();
+        let close = match opened {
+            Some('<') => Some('>'),
+            Some(quote @ ('"' | '\'' | '`')) => Some(quote),
+            _ => None,
+        };
+        let ends = |c: char| c.is_whitespace() || Some(c) == close;
         let whole = &after[..after.find(ends).unwrap_or(after.len())];
         // What belongs to it ends at the first `/`, unless a password was written with one in it.
         let host = whole.find(['/', '?', '#']).unwrap_or(whole.len());
         let end = match whole[..host].rsplit_once(':') {
-            Some((_, port))
-                if !whole[..host].contains('@') && !port.bytes().all(|b| b.is_ascii_digit()) =>
-            {
-                whole.len()
+            // What looks like a port is one behind a host, and a password behind a name.
+            Some((name, port)) if !whole[..host].contains('@') => {
+                let number = port.bytes().all(|b| b.is_ascii_digit());
+                let is_host = name.contains('.') || name == "localhost" || name.ends_with(']');
+                if number && (is_host || !whole.contains('@')) { host } else { whole.len() }
             }
             _ => host,
         };
@@ -105,7 +114,7 @@ pub fn read(address: &str) -> Link {
     let scheme = address.split_once("://").map_or("", |(scheme, _)| scheme);
     let vcs = scheme.contains('+') && !scheme.ends_with("+file") || scheme == "git";
     let mut link = Link {
-        address: address.to_owned(),
+        address: mask(address),
         vcs,
         local: scheme.is_empty() || scheme == "file" || address.starts_with("file:"),
         ..Link::default()
@@ -134,6 +143,11 @@ pub fn read(address: &str) -> Link {
         let name = name.1.split(['&', '[']).next().unwrap_or_default();
         link.name = Some(crate::domain::normalise_name(name));
     }
+    // A tag such as `v2.6.3` is the release that it names.
+    let rev = plain.rsplit_once('@').map_or("", |(_, rev)| rev);
+    if link.vcs && link.version.is_none() && rev.contains('.') && !rev.contains('/') {
+        link.version = rev.strip_prefix('v').unwrap_or(rev).parse().ok();
+    }
     link
 }
 
@@ -161,7 +175,12 @@ mod tests {
             ("https://user:pw@host/simple", "https://***@host/simple"),
             ("--index-url https://${TOKEN}@host/simple x", "--index-url https://***@host/simple x"),
             ("url = \"https://__token__:a/b@host/x\"", "url = \"https://***@host/x\""),
-            ("https://host:8080/x@v1", "https://host:8080/x@v1"),
+            ("https://host.example:8080/x@v1", "https://host.example:8080/x@v1"),
+            ("https://user:2024/ab@host/x", "https://***@host/x"),
+            ("https://user:123#x@host/", "https://***@host/"),
+            ("https://user:p'w@host/ x", "https://***@host/ x"),
+            ("'https://user:p\"w@host/' x", "'https://***@host/' x"),
+            ("<https://u:p@host/>, a@b", "<https://***@host/>, a@b"),
             ("git+ssh://git@github.com/a/b@main", "git+ssh://git@github.com/a/b@main"),
             ("git+https://ghp_x@github.com/a/b.git@v1", "git+https://***@github.com/a/b.git@v1"),
             ("https://host/x?token=abc&a=1#h", "https://host/x?token=***&a=1#h"),

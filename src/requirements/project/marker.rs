@@ -88,6 +88,20 @@ impl Marker {
         Self { text: tree.try_to_string(), condition, tree }
     }
 
+    /// Whether it says `extra != 'name'`.
+    pub fn forbids_extra(&self, name: &str) -> bool {
+        let text = self.text.as_deref().unwrap_or_default().replace([' ', '"', '\''], "");
+        text.match_indices("extra!=").any(|(at, word)| {
+            let rest = &text[at + word.len()..];
+            rest.strip_prefix(name).is_some_and(|rest| {
+                rest.is_empty()
+                    || rest.starts_with("and")
+                    || rest.starts_with("or")
+                    || rest.starts_with(')')
+            })
+        })
+    }
+
     /// Whether some environment satisfies it when just this extra is asked for.
     pub fn allows_extra(&self, extra: &str) -> bool {
         ExtraName::from_str(extra).is_ok_and(|name| self.tree.evaluate_extras(&[name]))

@@ -16,11 +16,12 @@ mod reader;
 mod requirement;
 mod source;
 
-pub use answers::{Answer, Said, Wish};
+pub use answers::{Answer, Said, Wish, contradict};
 pub use demand::{
     By, Choice, CudaSaid, Demand, Environment, FileRead, Image, Index, Kind, Link, Pin, Project,
     PythonSaid,
 };
 pub use discover::{files, folder};
+pub(crate) use link::mask;
 pub use marker::{Marker, Setting};
 pub use source::Files;

@@ -146,7 +146,8 @@ fn specifiers(text: &str) -> Result<VersionSpecifiers, String> {
 /// Lets a demand come from an address; a wheel's name tells the version.
 pub fn attach(demand: &mut Demand, address: &str) {
     let link = link::read(address);
-    if let Some(version) = &link.version {
+    // A tag of a repository is a hint: only the repository knows.
+    if let Some(version) = link.version.as_ref().filter(|_| !link.vcs) {
         demand.versions = pep440_rs::VersionSpecifier::equals_version(version.clone()).into();
     }
     demand.link = Some(link);

@@ -146,7 +146,8 @@ impl Files {
 
     /// Whether a file or folder below the project is there, and inside it.
     pub fn has(&self, name: &str) -> bool {
-        self.shown.join(name).exists()
+        let path = self.shown.join(name);
+        path.exists() && self.holds(&path)
     }
 
     /// Whether a file was read already.

@@ -8,7 +8,7 @@ use super::reader::{Reader, of_pytorch};
 use super::source::Text;
 use crate::domain::normalise_name;
 use crate::requirements::Error;
-use crate::tree::Node;
+use crate::tree::{Key, Node};
 
 /// Names and patterns of `include_packages` that every requirement is compared with.
 const MAX_PATTERNS: usize = 500;
@@ -30,6 +30,21 @@ pub fn groups(project: &Pyproject<'_>) -> Result<BTreeMap<String, Vec<Given>>, E
         }
     }
     Ok(groups)
+}
+
+/// `[tool.pdm.resolution.overrides]`, as requirements: a bare version is that one.
+pub fn overrides(project: &Pyproject<'_>) -> Vec<Given> {
+    let table = project.node.at(&["tool", "pdm", "resolution", "overrides"]);
+    let one = |(name, node): &(Key, Node)| {
+        let given = node.text()?;
+        let requirement = match given.chars().next()? {
+            c if c.is_ascii_digit() => format!("{}=={given}", name.text),
+            _ if given.contains("://") => format!("{} @ {given}", name.text),
+            _ => format!("{}{given}", name.text),
+        };
+        Some((name.line, requirement))
+    };
+    table.map_or(&[][..], Node::entries).iter().filter_map(one).collect()
 }
 
 /// hatch.toml, which holds the same environments outside of pyproject.toml.

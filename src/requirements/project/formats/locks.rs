@@ -15,6 +15,11 @@ pub fn read(text: &Text, what: &'static str, reader: &mut Reader) -> Result<(), 
     let node = text.lock()?;
     reader.began(text, what);
     let key = if what == "pylock" { "packages" } else { "package" };
+    let known = ["version", "lock-version", "metadata"].iter().any(|key| node.get(key).is_some());
+    if node.get(key).is_none() && !known {
+        let help = format!("{what} files list their packages in [[{key}]]");
+        return Err(text.bad(1, format!("this is no {what}"), Some(help)));
+    }
     let list = node.get(key).map_or(&[][..], Node::items);
     for package in list {
         let (Some(name), Some(version)) = (package.text_of("name"), package.get("version")) else {

@@ -200,7 +200,8 @@ impl Poetry<'_> {
         } else if let Some(path) = node.text_of("path").or_else(|| node.text_of("file")) {
             requirement::attach(&mut demand, path);
         } else if let Some(git) = node.text_of("git") {
-            requirement::attach(&mut demand, &format!("git+{git}"));
+            let rev = node.text_of("tag").map_or(String::new(), |tag| format!("@{tag}"));
+            requirement::attach(&mut demand, &format!("git+{git}{rev}"));
         } else {
             demand.index = self.implied(&demand.name);
         }
@@ -296,14 +297,14 @@ impl Poetry<'_> {
         Ok(marker)
     }
 
-    /// The source of a package that names none.
+    /// The source of a package that names none. A supplemental one is asked for what no other has.
     fn implied(&self, name: &str) -> Option<Index> {
         let asked = |priority: &str| matches!(priority, "primary" | "default");
         let main = || self.sources.iter().find(|(_, priority)| asked(priority));
         let wheels = || {
             self.sources
                 .iter()
-                .find(|(index, _)| !index.explicit && super::link::is_pytorch(&index.url))
+                .find(|(index, priority)| asked(priority) && super::link::is_pytorch(&index.url))
         };
         let found = if of_pytorch(name) { wheels().or_else(main) } else { main() };
         found.map(|(index, _)| index.clone())

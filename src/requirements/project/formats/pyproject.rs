@@ -1,6 +1,7 @@
 //! pyproject.toml: PEP 621 dependencies and extras, PEP 735 groups, and what build backends add.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::demand::{Choice, Kind, PythonSaid};
 use super::reader::{MAX_DEMANDS, Reader};
@@ -59,7 +60,8 @@ pub struct Pyproject<'a> {
 pub fn read(text: &Text, reader: &mut Reader) -> Result<(), Error> {
     let node = text.toml()?;
     let uv = one(text, &node, reader, None)?;
-    let (members, all) = uv.members(reader.files.folder());
+    let folder = text.path.parent().unwrap_or(Path::new("."));
+    let (members, all) = uv.members(folder);
     if !all {
         let message = "the workspace has more members than are looked for: some are not read";
         reader.unread(&text.place(1), message);
@@ -69,9 +71,11 @@ pub fn read(text: &Text, reader: &mut Reader) -> Result<(), Error> {
         if path.is_file() && !reader.files.was_read(&path) {
             let text = reader.files.read(&path, super::source::MAX_BYTES)?;
             let node = text.toml()?;
-            one(&text, &node, reader, Some(&uv))?;
+            one(&text, &node, reader, Some(&uv))?.leave(reader);
         }
     }
+    // Now that all that may come from them is known.
+    uv.leave(reader);
     Ok(())
 }
 
@@ -109,6 +113,12 @@ fn one(text: &Text, node: &Node, reader: &mut Reader, above: Option<&Uv>) -> Res
     project.python(reader)?;
     let keep = |given: &[Given], choice: Option<Choice>, kind: Kind, reader: &mut Reader| {
         for (line, requirement) in given {
+            // PDM's way to say a folder, and Hatch's to say a value of its matrix.
+            if requirement.starts_with("-e ") || requirement.contains("{matrix:") {
+                let message = format!("`{}` is not read", crate::domain::shown(requirement));
+                reader.unread(&text.place(*line), message);
+                continue;
+            }
             let mut demand = text.demand(*line, requirement)?;
             demand.choice.clone_from(&choice);
             demand.kind = kind;
@@ -127,14 +137,18 @@ fn one(text: &Text, node: &Node, reader: &mut Reader, above: Option<&Uv>) -> Res
     for (key, kind) in
         [("constraint-dependencies", Kind::Constraint), ("override-dependencies", Kind::Override)]
     {
-        if let Some(list) = node.at(&["tool", "uv", key]) {
+        // uv takes them from the root of a workspace alone.
+        let root = above.is_none();
+        if let Some(list) = node.at(&["tool", "uv", key]).filter(|_| root) {
             keep(&project.list(list)?, None, kind, reader)?;
         }
     }
     for (group, given) in envs::groups(&project)? {
         keep(&given, Some(Choice::Group(group)), Kind::Requirement, reader)?;
     }
-    uv.leave(reader);
+    for (line, given) in envs::overrides(&project) {
+        keep(&[(line, given)], None, Kind::Override, reader)?;
+    }
     envs::sources(&project, reader);
     project.dynamic(reader)?;
     poetry::read(&project, reader, None)?;
@@ -167,14 +181,17 @@ impl<'a> Pyproject<'a> {
     }
 
     fn dependencies(&self) -> Result<Vec<Given>, Error> {
-        match self.node.at(&["project", "dependencies"]) {
+        let flit = || self.node.at(&["tool", "flit", "metadata", "requires"]);
+        match self.node.at(&["project", "dependencies"]).or_else(flit) {
             Some(list) => self.list(list),
             None => Ok(Vec::new()),
         }
     }
 
     fn read_extras(&self) -> Result<BTreeMap<String, Vec<Given>>, Error> {
-        let Some(table) = self.node.at(&["project", "optional-dependencies"]) else {
+        let flit = || self.node.at(&["tool", "flit", "metadata", "requires-extra"]);
+        let own = self.node.at(&["project", "optional-dependencies"]);
+        let Some(table) = own.or_else(flit) else {
             return Ok(BTreeMap::new());
         };
         let mut raw = BTreeMap::new();
@@ -260,8 +277,10 @@ impl<'a> Pyproject<'a> {
             self.few(&mut total, &out)?;
             groups.insert(normalise_name(&key.text), out.given);
         }
-        if let Some(list) = self.node.at(&["tool", "uv", "dev-dependencies"]) {
-            groups.entry("dev".to_owned()).or_default().extend(self.list(list)?);
+        for tool in ["uv", "rye"] {
+            if let Some(list) = self.node.at(&["tool", tool, "dev-dependencies"]) {
+                groups.entry("dev".to_owned()).or_default().extend(self.list(list)?);
+            }
         }
         Ok(groups)
     }
@@ -310,7 +329,9 @@ impl<'a> Pyproject<'a> {
     }
 
     fn python(&self, reader: &mut Reader) -> Result<(), Error> {
-        let Some(node) = self.node.at(&["project", "requires-python"]) else { return Ok(()) };
+        let flit = || self.node.at(&["tool", "flit", "metadata", "requires-python"]);
+        let own = self.node.at(&["project", "requires-python"]);
+        let Some(node) = own.or_else(flit) else { return Ok(()) };
         let given = node.text().unwrap_or_default();
         let versions = requirement::versions(given).ok_or_else(|| {
             self.text.bad(

@@ -265,6 +265,13 @@ impl Batch {
         let all = self.index.iter().chain(&self.extra);
         for index in all {
             reader.enough()?;
+            if index.url.contains("${") {
+                let message = format!(
+                    "the index `{}` depends on a variable",
+                    crate::domain::shown(&index.url)
+                );
+                reader.unread(&index.place, message);
+            }
             let used = self.demands.iter().any(|d| d.index.as_ref() == Some(index));
             // Said beside requirements of another file, or against the index that is used.
             reader.project.cuda.extend(CudaSaid::by_index(index, choice).filter(|_| !used));

@@ -64,8 +64,19 @@ impl Uv {
     ) -> Result<Self, Error> {
         let text = project.text;
         let mut uv = Self::default();
+        // Rye wrote its sources elsewhere and handed them to uv.
+        let rye = project.node.at(&["tool", "rye", "sources"]);
+        for node in rye.map_or(&[][..], Node::items) {
+            let Some(url) = node.get("url") else { continue };
+            let index = Index::new(url.text().unwrap_or_default(), text.place(url.line));
+            let index = index.called(node.text_of("name"));
+            if node.text_of("name") == Some("default") {
+                uv.default = Some(index.clone());
+            }
+            uv.indexes.push(index);
+        }
         // uv.toml beside it replaces [tool.uv], but for the sources.
-        let file = reader.files.folder().join("uv.toml");
+        let file = text.path.parent().unwrap_or(Path::new(".")).join("uv.toml");
         let own = if above.is_none() && file.is_file() && !reader.files.was_read(&file) {
             let text = reader.files.read(&file, super::source::MAX_BYTES)?;
             reader.began(&text, "uv settings");
@@ -75,6 +86,7 @@ impl Uv {
         } else {
             false
         };
+        reader.project.joint |= project.node.at(&["tool", "uv"]).is_some();
         let Some(table) = project.node.at(&["tool", "uv"]) else {
             uv.inherit(above);
             return Ok(uv);
@@ -117,7 +129,9 @@ impl Uv {
         uv.members = strings("members");
         uv.excluded = strings("exclude");
         for key in ["environments", "required-environments"] {
-            for node in table.get(key).map_or(&[][..], Node::one_or_many) {
+            for node in
+                table.get(key).filter(|_| above.is_none()).map_or(&[][..], Node::one_or_many)
+            {
                 let marker = node.text().unwrap_or_default();
                 let marker = Marker::parse(marker).map_err(|why| text.bad(node.line, why, None))?;
                 reader.project.environments.push(Environment {
@@ -141,6 +155,11 @@ impl Uv {
 
     /// Indexes and `torch-backend`, from `[tool.uv]`, `[tool.uv.pip]` or uv.toml.
     fn settings(&mut self, table: &Node, text: &Text, reader: &mut Reader) -> Result<(), Error> {
+        for node in table.list_of("dependency-metadata") {
+            let name = node.text_of("name").unwrap_or_default();
+            let message = format!("the metadata that is written for `{}` is not read", shown(name));
+            reader.unread(&text.place(node.line), message);
+        }
         for node in table.list_of("index") {
             let Some(url) = node.get("url").and_then(Node::text) else {
                 return Err(text.bad(node.line, "an index needs its url", None));
@@ -223,7 +242,8 @@ impl Uv {
         {
             From::Address(path.to_owned())
         } else if let Some(git) = node.text_of("git") {
-            From::Address(format!("git+{git}"))
+            let rev = node.text_of("tag").map_or(String::new(), |tag| format!("@{tag}"));
+            From::Address(format!("git+{git}{rev}"))
         } else {
             From::Elsewhere
         };
@@ -265,11 +285,15 @@ impl Uv {
         out
     }
 
-    /// The index of a package that names none: the first that has it.
+    /// The index of a package that names none: the first that has it, the default one last. PyPI and
+    /// its mirrors have all of PyTorch's packages; what a private index has is not known.
     fn implied(&self, name: &str) -> Option<&Index> {
-        let beside =
-            || self.indexes.iter().find(|i| !i.explicit && super::link::is_pytorch(&i.url));
-        of_pytorch(name).then(beside).flatten().or(self.default.as_ref())
+        let default = self.default.as_ref();
+        let beside = || {
+            let own = self.indexes.iter().filter(|i| !i.explicit && Some(*i) != default);
+            own.chain(default).find(|i| super::link::is_pytorch(&i.url) || i.url.contains("pypi"))
+        };
+        of_pytorch(name).then(beside).flatten().or(default)
     }
 
     /// Hands the indexes over; one that serves a build and that no package names speaks for itself.
@@ -279,7 +303,8 @@ impl Uv {
                 continue;
             }
             let used = reader.project.demands.iter().any(|d| d.index.as_ref() == Some(index));
-            let said = CudaSaid::by_index(index, None).filter(|_| !used && !index.explicit);
+            let asked = self.implied("torch") == Some(index);
+            let said = CudaSaid::by_index(index, None).filter(|_| !used && asked);
             reader.project.cuda.extend(said);
             reader.index(index.clone());
         }
