@@ -342,3 +342,154 @@ fn a_project_may_be_limited_to_environments() {
     with("a100").says(0, &["torch"]);
     with("gh200").says(1, &["pyproject.toml:9", "linux/arm64", "limited to environments"]);
 }
+
+/// Small projects whose answer once was wrong: files, more arguments, exit code, torch and its build.
+#[test]
+fn what_counts_is_what_would_be_installed() {
+    let project = |body: &str| {
+        format!("[project]\nname = \"app\"\nversion = \"1\"\nrequires-python = \">=3.9\"\n{body}")
+    };
+    let index = |name: &str, url: &str, more: &str| {
+        format!("[[tool.uv.index]]\nname = \"{name}\"\nurl = \"{url}\"\n{more}")
+    };
+    let whl = |build: &str| format!("https://download.pytorch.org/whl/{build}");
+    let cases: Vec<(Vec<(&str, String)>, &[&str], i32, &str)> = vec![
+        // An override replaces what it overrides, its build too.
+        (
+            vec![(
+                "pyproject.toml",
+                project("dependencies = [\"torch==2.6.0+cu124\"]\n[tool.uv]\noverride-dependencies = [\"torch==2.6.0+cu126\"]\n"),
+            )],
+            &[],
+            0,
+            "2.6.0 cu126",
+        ),
+        // A constraint on a package that nobody asks for says nothing.
+        (
+            vec![
+                ("requirements.txt", "torch==2.6.0\n-c c.txt\n".into()),
+                ("c.txt", "torchaudio==2.6.0+cu118\n".into()),
+            ],
+            &["--cuda", "12.4"],
+            0,
+            "2.6.0 cu124",
+        ),
+        // One build is refused, not the release.
+        (
+            vec![("requirements.txt", "torch>=2.6,<2.7,!=2.6.0+cu118\n".into())],
+            &[],
+            0,
+            "2.6.0",
+        ),
+        // The configuration's line of releases keeps its patches.
+        (
+            vec![("gpuseal.yaml", "torch: \"2.7+cu128\"\ntargets: { a: { gpus: [a100] } }\n".into())],
+            &[],
+            0,
+            "2.7.1 cu128",
+        ),
+        // A flag names the release, the files still name the build.
+        (
+            vec![("requirements.txt", format!("--index-url {}\ntorch\n", whl("cu118")))],
+            &["--torch", "2.6.0"],
+            0,
+            "2.6.0 cu118",
+        ),
+        // torch's own label counts before the index of a companion.
+        (
+            vec![(
+                "pyproject.toml",
+                project("dependencies = [\"torch==2.6.0+cu124\", \"torchvision\"]\n[tool.uv.sources]\ntorchvision = { index = \"w\" }\n")
+                    + &index("w", &whl("cu126"), "explicit = true\n"),
+            )],
+            &[],
+            0,
+            "2.6.0 cu124",
+        ),
+        // uv asks its indexes in their order, and the default one last.
+        (
+            vec![(
+                "pyproject.toml",
+                project("dependencies = [\"torch==2.6.0\"]\n")
+                    + &index("pypi", "https://pypi.example/simple", "")
+                    + &index("w", &whl("cu118"), "default = true\n"),
+            )],
+            &["--cuda", "12.4"],
+            0,
+            "2.6.0 cu124",
+        ),
+        // Groups that exclude nothing are locked together by uv.
+        (
+            vec![(
+                "pyproject.toml",
+                project("dependencies = [\"torch>=2.2\"]\n[dependency-groups]\nold = [\"torch<2.5\"]\n[tool.uv]\nmanaged = true\n"),
+            )],
+            &[],
+            0,
+            "2.4.1",
+        ),
+        // A Python for which no torch is asked for is not meant.
+        (
+            vec![("requirements.txt", "torch==2.5.1 ; python_version < '3.12'\n".into())],
+            &[],
+            0,
+            "2.5.1",
+        ),
+        // No Python that anybody has.
+        (vec![("requirements.txt", "torch\n".into()), (".python-version", "3.20\n".into())], &[], 1, ""),
+        // A folder of requirements that only its own tool can put together.
+        (
+            vec![(
+                "pyproject.toml",
+                project("dependencies = [\"torch==2.6.0\"]\n[tool.pdm.dev-dependencies]\ntest = [\"-e file:///${PROJECT_ROOT}/sub#egg=sub\"]\n"),
+            )],
+            &[],
+            0,
+            "2.6.0",
+        ),
+        // Poetry's extras that forbid each other.
+        (
+            vec![(
+                "pyproject.toml",
+                "[tool.poetry]\nname = \"app\"\n[tool.poetry.dependencies]\npython = \"^3.10\"\n\
+                 torch = [\n  { version = \"2.6.0\", source = \"cpu\", optional = true, markers = \"extra=='cpu' and extra!='cuda'\" },\n\
+                 {   version = \"2.6.0\", source = \"cuda\", optional = true, markers = \"extra=='cuda' and extra!='cpu'\" },\n]\n\
+                 [tool.poetry.extras]\ncpu = [\"torch\"]\ncuda = [\"torch\"]\n\
+                 [[tool.poetry.source]]\nname = \"cpu\"\nurl = \"https://download.pytorch.org/whl/cpu\"\npriority = \"explicit\"\n\
+                 [[tool.poetry.source]]\nname = \"cuda\"\nurl = \"https://download.pytorch.org/whl/cu124\"\npriority = \"explicit\"\n"
+                    .into(),
+            )],
+            &[],
+            0,
+            "2.6.0 cu124",
+        ),
+        // A supplemental source is asked for what no other has.
+        (
+            vec![(
+                "pyproject.toml",
+                format!("[tool.poetry]\nname = \"app\"\n[tool.poetry.dependencies]\npython = \"^3.10\"\ntorch = \"2.6.0\"\n[[tool.poetry.source]]\nname = \"w\"\nurl = \"{}\"\npriority = \"supplemental\"\n", whl("cu118")),
+            )],
+            &["--cuda", "12.4"],
+            0,
+            "2.6.0 cu124",
+        ),
+    ];
+    for (files, more, code, expected) in cases {
+        let files: Vec<(&str, &str)> = files.iter().map(|(n, t)| (*n, t.as_str())).collect();
+        let folder = support::folder(&files);
+        let machine = ["resolve", "--gpu", "a100", "--driver", "550.54.15", "--format", "json"];
+        let run = support::run(folder.path(), &[&machine[..], more].concat());
+        let answer: Value = serde_json::from_str(&run.stdout).unwrap_or(Value::Null);
+        let torch = &answer["targets"][0]["torch"];
+        let found = format!("{} {}", text(torch, "version"), text(torch, "variant"));
+        let right = run.code == code && (code != 0 || found.starts_with(expected));
+        assert!(right, "{files:?}\n{found} for {expected}, exit {}\n{}", run.code, run.all());
+    }
+    // A range of the configuration, and a build outside of it: both lines are shown.
+    let folder = support::folder(&[
+        ("gpuseal.yaml", "cuda: \">=12.6\"\ntargets: { a: { gpus: [a100] } }\n"),
+        ("requirements.txt", "--index-url https://download.pytorch.org/whl/cu118\ntorch\n"),
+    ]);
+    support::run(folder.path(), &["inputs"])
+        .says(1, &["input-conflict", "requirements.txt:1", "gpuseal.yaml:1"]);
+}
