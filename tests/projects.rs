@@ -343,6 +343,9 @@ fn a_project_may_be_limited_to_environments() {
     with("gh200").says(1, &["pyproject.toml:9", "linux/arm64", "limited to environments"]);
 }
 
+/// Files, more arguments, exit code, torch and its build.
+type Case = (Vec<(&'static str, String)>, &'static [&'static str], i32, &'static str);
+
 /// Small projects whose answer once was wrong: files, more arguments, exit code, torch and its build.
 #[test]
 fn what_counts_is_what_would_be_installed() {
@@ -353,7 +356,7 @@ fn what_counts_is_what_would_be_installed() {
         format!("[[tool.uv.index]]\nname = \"{name}\"\nurl = \"{url}\"\n{more}")
     };
     let whl = |build: &str| format!("https://download.pytorch.org/whl/{build}");
-    let cases: Vec<(Vec<(&str, String)>, &[&str], i32, &str)> = vec![
+    let cases: Vec<Case> = vec![
         // An override replaces what it overrides, its build too.
         (
             vec![(

@@ -162,6 +162,10 @@ pub struct PythonVersion {
 }
 
 impl PythonVersion {
+    /// Minor versions of Python 3 that are told apart where none is named: from the oldest that a
+    /// torch of the matrix knows to some that are still to come.
+    pub const MINORS: std::ops::RangeInclusive<u8> = 6..=20;
+
     /// `3.minor`.
     pub const fn new(minor: u8) -> Self {
         Self { minor, patch: None, free_threaded: false }

@@ -4,9 +4,7 @@ use std::fmt::Write as _;
 
 use super::Inputs;
 use crate::domain::shown;
-
-/// What stands where only the user knows the answer. The reader of the file knows the word.
-pub const PLACEHOLDER: &str = "TODO";
+use crate::requirements::PLACEHOLDER;
 
 /// Machines of the first target, as far as they are known.
 #[derive(Debug, Clone, Default)]

@@ -21,7 +21,7 @@ const TARGET_KEYS: &[&str] = &["gpus", "driver", "platform", "os", "kernel_modul
 const MAX_BYTES: usize = 1024 * 1024;
 
 /// What `init` writes where only the user knows the answer.
-const PLACEHOLDER: &str = "TODO";
+pub const PLACEHOLDER: &str = "TODO";
 
 /// More of these than anybody has: a file with more is a mistake, or an attack.
 const MAX_TARGETS: usize = 1000;

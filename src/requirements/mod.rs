@@ -17,7 +17,7 @@ use crate::domain::{
     TorchVersion, WheelVariant,
 };
 
-pub use config::{find, in_project, read};
+pub use config::{PLACEHOLDER, find, in_project, read};
 
 /// Everything a resolution depends on, besides the matrix. `T` is a pool of machines: as written,
 /// or placed in the matrix.

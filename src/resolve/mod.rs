@@ -11,8 +11,10 @@ mod companion;
 mod environment;
 mod explain;
 pub mod judge;
+mod layer;
 mod parts;
 pub mod physics;
+mod pinned;
 mod problem;
 mod solve;
 mod stack;
@@ -21,7 +23,8 @@ use crate::matrix::Matrix;
 
 pub use explain::{Cure, Demand, Explanation};
 pub use judge::{DriverBounds, DriverMode, JudgedGpu, Judgement, judge};
-pub use parts::{Fixed, Part, Parts, Pinned, Unpinned, parts, pinned, resolve_parts};
+pub use parts::{Fixed, Part, Parts, parts, resolve_parts};
+pub use pinned::{Pinned, Unpinned, pinned};
 pub use problem::{Pool, Problem, Unplaced, place_gpu};
 pub use stack::{Alternative, BaseChoice, LeftOut, Pin, PinIndex, Resolution, Stack};
 

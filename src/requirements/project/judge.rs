@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::answers::{Answer, Ranged, Said, meet, pythons_contradict};
+use super::answers::{Answer, Said};
+use super::compare::{Ranged, meet, pythons_contradict};
 use super::demand::{By, Choice, Demand, Kind, Pin, Project, PythonSaid};
 use super::link;
 use super::marker::Marker;

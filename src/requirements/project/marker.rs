@@ -9,9 +9,6 @@ use pep508_rs::{ExtraName, MarkerEnvironment, MarkerEnvironmentBuilder, MarkerTr
 use super::condition::{Condition, Variable};
 use crate::domain::{Platform, PythonVersion, normalise_name};
 
-/// Minor versions of Python 3 that a project may be meant for.
-const PYTHONS: std::ops::RangeInclusive<u8> = 7..=15;
-
 /// Longest marker that is read, in bytes.
 const MAX_BYTES: usize = 4096;
 /// Digits of one number: what compares versions counts on from them.
@@ -135,7 +132,8 @@ impl Marker {
         // Whatever extras are asked for: those were compared already.
         let both = both.simplify_extras_with(|_| true);
         Platform::ALL.iter().any(|platform| {
-            PYTHONS.clone().any(|minor| {
+            let mut minors = PythonVersion::MINORS;
+            minors.any(|minor| {
                 both.evaluate(&Setting::new(*platform, PythonVersion::new(minor)).algebra(), &[])
             })
         })

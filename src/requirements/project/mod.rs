@@ -4,6 +4,7 @@
 //! project is opened, and no credential leaves `source`: it is masked before a reader sees the text.
 
 mod answers;
+mod compare;
 mod condition;
 mod config;
 mod demand;
@@ -16,7 +17,8 @@ mod reader;
 mod requirement;
 mod source;
 
-pub use answers::{Answer, Said, Wish, contradict};
+pub use answers::{Answer, Said, Wish};
+pub use compare::contradict;
 pub use demand::{
     By, Choice, CudaSaid, Demand, Environment, FileRead, Image, Index, Kind, Link, Pin, Project,
     PythonSaid,
