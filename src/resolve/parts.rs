@@ -9,7 +9,7 @@ use super::problem::{Pool, Problem};
 use super::stack::{LeftOut, Resolution, Stack};
 use crate::domain::{Code, Finding, Platform, Severity};
 use crate::matrix::Matrix;
-use crate::requirements::project::{Answer, Pin, Project};
+use crate::requirements::project::{Answer, Pin, Project, Setting};
 
 /// What flags have decided, so that the files no longer matter.
 #[derive(Debug, Clone, Default)]
@@ -209,7 +209,9 @@ fn renamed(mut explanation: super::Explanation, part: &Part) -> super::Explanati
 
 /// What a lock of another tool pins, where the answer is something else.
 fn pinned_elsewhere(stack: &Stack, project: &Project) -> Option<Finding> {
-    let mut pins = project.pins.iter().filter(|pin| pin.name == "torch").peekable();
+    let setting = Setting::new(stack.platform, stack.python);
+    let mine = |pin: &&Pin| pin.name == "torch" && pin.holds(&setting);
+    let mut pins = project.pins.iter().filter(mine).peekable();
     let first = *pins.peek()?;
     let release = stack.torch.to_string();
     let same = |pin: &Pin| {

@@ -5,7 +5,7 @@ use std::fmt;
 use pep440_rs::{Operator, Version, VersionSpecifier, VersionSpecifiers};
 use version_ranges::Ranges;
 
-use super::marker::Marker;
+use super::marker::{Marker, Setting};
 use crate::domain::{Finding, Place, WheelVariant};
 
 /// Everything that was read, in the order in which it was read.
@@ -378,11 +378,29 @@ pub struct Pin {
     pub version: Version,
     /// Index or address it comes from, without credentials.
     pub from: Option<String>,
+    /// Where it is installed: in any of these environments; empty: everywhere.
+    pub markers: Vec<Marker>,
     /// Where it stands.
     pub place: Place,
 }
 
 impl Pin {
+    /// Whether it is installed there.
+    pub fn holds(&self, setting: &Setting) -> bool {
+        self.markers.is_empty() || self.markers.iter().any(|marker| marker.holds(setting, &[]))
+    }
+
+    /// Whether it and what a marker allows can be installed together.
+    pub fn meets(&self, other: &Marker) -> bool {
+        self.markers.is_empty() || self.markers.iter().any(|marker| marker.meets(other))
+    }
+
+    /// Whether environments alone decide where it is installed, and no option of the project.
+    pub fn is_fork(&self) -> bool {
+        let by_option = |marker: &Marker| marker.text().is_some_and(|text| text.contains("extra"));
+        !self.markers.is_empty() && !self.markers.iter().any(by_option)
+    }
+
     /// The build: its label, or the index that it comes from.
     pub fn variant(&self) -> Option<WheelVariant> {
         label(&self.version).or_else(|| super::link::variant_of(self.from.as_deref()?))

@@ -226,7 +226,14 @@ impl Project {
                 };
                 // The build is compared below: not every lock writes it into the version.
                 let public = super::demand::public_only(&demand.versions);
-                if !list.iter().any(|pin| public.contains(&pin.version.clone().without_local())) {
+                let answers = |pin: &Pin| public.contains(&pin.version.clone().without_local());
+                // Of forks each must answer where it is installed; otherwise one of all.
+                let wrong = if list.iter().all(|pin| pin.is_fork()) {
+                    list.iter().find(|pin| pin.meets(&demand.marker) && !answers(pin))
+                } else {
+                    Some(first).filter(|_| !list.iter().any(|pin| answers(pin)))
+                };
+                if let Some(first) = wrong {
                     findings.push(
                         stale(
                             format!(

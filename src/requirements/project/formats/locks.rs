@@ -1,6 +1,9 @@
 //! Locks of other tools: what they pin, to be checked against what the project asks for.
 
+use std::collections::BTreeSet;
+
 use super::demand::{Pin, countable};
+use super::marker::Marker;
 use super::reader::Reader;
 use super::source::Text;
 use crate::domain::normalise_name;
@@ -21,6 +24,8 @@ pub fn read(text: &Text, what: &'static str, reader: &mut Reader) -> Result<(), 
         return Err(text.bad(1, format!("this is no {what}"), Some(help)));
     }
     let list = node.get(key).map_or(&[][..], Node::items);
+    // Of the hundreds that a lock pins, those that somebody asks for are compared.
+    let asked: BTreeSet<String> = reader.project.demands.iter().map(|d| d.name.clone()).collect();
     for package in list {
         let (Some(name), Some(version)) = (package.text_of("name"), package.get("version")) else {
             continue;
@@ -35,10 +40,25 @@ pub fn read(text: &Text, what: &'static str, reader: &mut Reader) -> Result<(), 
             name: normalise_name(name),
             version: parsed,
             from: from(package).map(str::to_owned),
+            markers: if asked.contains(&normalise_name(name)) {
+                markers(package)
+            } else {
+                Vec::new()
+            },
             place: text.place(version.line),
         });
     }
     Ok(())
+}
+
+/// Where a package is installed: uv's forks, Poetry's `markers`, pylock's `marker`. One that is not
+/// understood is no reason to complain of a lock.
+fn markers(package: &Node) -> Vec<Marker> {
+    let forks = package.list_of("resolution-markers").iter();
+    let one = ["markers", "marker"].iter().filter_map(|key| package.get(key));
+    let all: Option<Vec<Marker>> =
+        forks.chain(one).map(|node| Marker::parse(node.text()?).ok()).collect();
+    all.unwrap_or_default()
 }
 
 /// Where a package comes from: uv's `source`, Poetry's `[package.source]`, pylock's `index`.
