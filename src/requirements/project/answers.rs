@@ -187,11 +187,32 @@ impl Project {
                     let needed = calm.iter().filter(|c| {
                         self.joint && package(c) || !brought && self.bring_torch(Some(c))
                     });
-                    let choices = named.iter().chain(needed).cloned().collect();
+                    let mut choices: Vec<Choice> = named.iter().chain(needed).cloned().collect();
+                    choices.extend(self.pythons_beside(&choices));
                     Answer { choices, named }
                 })
                 .collect(),
         )
+    }
+
+    /// Options that only say which Python (a pixi feature `py312`) and that go with these: they belong
+    /// to them, unless they exclude each other and so leave the Python open.
+    fn pythons_beside(&self, choices: &[Choice]) -> Vec<Choice> {
+        let apart = |a: &Choice, b: &Choice| {
+            a != b && self.conflicts.iter().any(|set| set.contains(a) && set.contains(b))
+        };
+        let said: BTreeSet<&Choice> = self
+            .python
+            .iter()
+            .filter_map(|p| p.choice.as_ref())
+            .filter(|choice| matches!(choice, Choice::Group(_)))
+            .collect();
+        let fit: Vec<&Choice> = said
+            .into_iter()
+            .filter(|c| !choices.contains(c) && !choices.iter().any(|own| apart(c, own)))
+            .collect();
+        let open = fit.iter().any(|a| fit.iter().any(|b| apart(a, b)));
+        if open { Vec::new() } else { fit.into_iter().cloned().collect() }
     }
 
     /// Whether an option, or what is always installed, asks for torch or what is built with it.

@@ -24,8 +24,15 @@ pub fn read(reference: &str) -> Told {
     let head = tag.split('-').next().unwrap_or_default();
     let python = name == "python"
         && (folder.is_empty() || folder == "library" || folder.ends_with("/library"));
-    if python {
-        return python_version(head).map_or(Told::Nothing, Told::Python);
+    // uv's own images: `ghcr.io/astral-sh/uv:python3.12-bookworm-slim`, `uv:0.9-python3.12-alpine`.
+    let uv = name == "uv" && folder.ends_with("astral-sh");
+    let version = match (python, uv) {
+        (true, _) => Some(head),
+        (_, true) => tag.split('-').find_map(|part| part.strip_prefix("python")),
+        _ => None,
+    };
+    if python || uv {
+        return version.and_then(python_version).map_or(Told::Nothing, Told::Python);
     }
     if name == "pytorch" && folder == "pytorch" {
         let Ok(torch) = format!("=={head}").parse() else { return Told::Nothing };
@@ -65,6 +72,9 @@ mod tests {
             ("docker.io/library/python:3.11.4@sha256:00", "python ==3.11.4"),
             ("public.ecr.aws/docker/library/python:3.12", "python ==3.12.*"),
             ("python:latest", ""),
+            ("ghcr.io/astral-sh/uv:python3.12-bookworm-slim", "python ==3.12.*"),
+            ("ghcr.io/astral-sh/uv:0.9.2-python3.11-alpine", "python ==3.11.*"),
+            ("ghcr.io/astral-sh/uv:latest", ""),
             ("python:3.13-rc-slim", "python ==3.13.*"),
             ("me/python:3.11", ""),
             ("localhost:5000/python", ""),
