@@ -642,6 +642,9 @@ class Comparison:
         self.counts["lines without a name"] += len(theirs.nameless)
         self.counts["lines that pip takes"] += sum(len(lines) for lines in files.values())
         self.counts["index options compared"] += len(theirs.extra) + (theirs.index is not None)
+        # A file that two others include is read once here: its indexes are named once.
+        for side in (theirs, ours):
+            side.extra = list(dict.fromkeys(side.extra))
         for what in ("index", "extra"):
             told = [repr(getattr(side, what)) for side in (theirs, ours)]
             told = [re.sub(r"://[^/?#']*@", "://", text).replace("' ", "'") for text in told]
