@@ -242,10 +242,10 @@ impl Layer<'_> {
 
     /// What contradicts itself about the build, and what counted.
     pub fn findings(&self) -> Vec<Finding> {
-        if self.fixed.cuda {
-            return Vec::new();
+        let mut findings = Vec::new();
+        if !self.fixed.cuda {
+            findings = self.project.builds(Some(self.answer));
         }
-        let mut findings = self.project.builds(Some(self.answer));
         for finding in &mut findings {
             finding.severity = finding.severity.max(Severity::Warning);
         }
