@@ -104,6 +104,21 @@ pub struct Machines {
     pub os: Option<String>,
 }
 
+/// What counts of a project's own files.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Chosen {
+    /// Read the project's demands from this file alone: requirements, pyproject.toml, environment.yml
+    /// ... Repeatable.
+    #[arg(short = 'r', long = "requirement", value_name = "FILE")]
+    pub requirements: Vec<PathBuf>,
+    /// An extra of the project that is installed. Repeatable.
+    #[arg(long = "extra", value_name = "NAME")]
+    pub extras: Vec<String>,
+    /// A dependency group of the project that is installed. Repeatable.
+    #[arg(long = "group", value_name = "NAME")]
+    pub groups: Vec<String>,
+}
+
 /// What is wanted: from gpuseal.yaml, changed by flags.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Wanted {
@@ -137,16 +152,9 @@ pub struct Wanted {
     /// What is only done on demand: ptx, forward-compat, unofficial. Repeatable.
     #[arg(long, value_delimiter = ',', value_name = "WHAT")]
     pub allow: Vec<String>,
-    /// Read the project's demands from this file alone: requirements, pyproject.toml, environment.yml
-    /// ... Repeatable.
-    #[arg(short = 'r', long = "requirement", value_name = "FILE")]
-    pub requirements: Vec<PathBuf>,
-    /// An extra of the project that is installed. Repeatable.
-    #[arg(long = "extra", value_name = "NAME")]
-    pub extras: Vec<String>,
-    /// A dependency group of the project that is installed. Repeatable.
-    #[arg(long = "group", value_name = "NAME")]
-    pub groups: Vec<String>,
+    /// What counts of the project's own files.
+    #[command(flatten)]
+    pub chosen: Chosen,
     /// Take nothing from the project's own files.
     #[arg(long, conflicts_with_all = ["requirements", "extras", "groups"])]
     pub no_project: bool,
@@ -242,15 +250,9 @@ pub struct Check {
     /// Folder of the project: torch, Python and companions are judged as its own files pin them.
     #[arg(long, value_name = "DIR")]
     pub project: Option<PathBuf>,
-    /// Read the project's demands from this file alone. Repeatable.
-    #[arg(short = 'r', long = "requirement", value_name = "FILE")]
-    pub requirements: Vec<PathBuf>,
-    /// An extra of the project that is installed. Repeatable.
-    #[arg(long = "extra", value_name = "NAME")]
-    pub extras: Vec<String>,
-    /// A dependency group of the project that is installed. Repeatable.
-    #[arg(long = "group", value_name = "NAME")]
-    pub groups: Vec<String>,
+    /// What counts of the project's own files.
+    #[command(flatten)]
+    pub chosen: Chosen,
 }
 
 /// `gpuseal lock`

@@ -92,16 +92,16 @@ fn project_of(args: &Wanted) -> Result<Project, Error> {
     if args.no_project {
         return Ok(Project::default());
     }
-    Ok(if args.requirements.is_empty() {
+    Ok(if args.chosen.requirements.is_empty() {
         project::folder(&args.project)?
     } else {
-        project::files(&args.project, &args.requirements)?
+        project::files(&args.project, &args.chosen.requirements)?
     })
 }
 
 /// The sets of options that are asked for: those of the flags, or all that the project has.
 fn answers(project: &Project, args: &Wanted) -> Result<Vec<Answer>, Error> {
-    if args.extras.is_empty() && args.groups.is_empty() {
+    if args.chosen.extras.is_empty() && args.chosen.groups.is_empty() {
         return project.answers().ok_or_else(|| Error::Usage {
             message:
                 "the project has more sets of options that exclude each other than can be answered"
@@ -109,8 +109,8 @@ fn answers(project: &Project, args: &Wanted) -> Result<Vec<Answer>, Error> {
             help: Some("name some of them with --extra and --group".into()),
         });
     }
-    let extras = args.extras.iter().map(|name| Choice::Extra(normalise_name(name)));
-    let groups = args.groups.iter().map(|name| Choice::Group(normalise_name(name)));
+    let extras = args.chosen.extras.iter().map(|name| Choice::Extra(normalise_name(name)));
+    let groups = args.chosen.groups.iter().map(|name| Choice::Group(normalise_name(name)));
     project.answer(extras.chain(groups).collect()).map(|answer| vec![answer]).map_err(|why| {
         let (message, help) = why;
         Error::Usage { message, help: Some(help) }

@@ -79,7 +79,7 @@ fn case(
     if let Some(name) = &args.target {
         from_target(args, name, matrix, output, &mut case)?;
     }
-    if args.project.is_some() || !args.requirements.is_empty() {
+    if args.project.is_some() || !args.chosen.requirements.is_empty() {
         said.extend(from_project(args, matrix, &mut case)?);
     }
     if let Some(torch) = &args.torch {
@@ -178,9 +178,7 @@ fn nvcc_version(text: &str) -> &str {
 fn selection(args: &Check) -> Wanted {
     Wanted {
         project: args.project.clone().unwrap_or_else(|| ".".into()),
-        requirements: args.requirements.clone(),
-        extras: args.extras.clone(),
-        groups: args.groups.clone(),
+        chosen: args.chosen.clone(),
         torch: args.torch.clone(),
         python: args.python.clone(),
         with: args.with.clone(),

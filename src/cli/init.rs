@@ -1,15 +1,13 @@
 //! `gpuseal init`
 
-use std::io::Write as _;
-
 use super::args::Init;
-use super::output::Output;
+use super::output::{Output, write_new};
 use super::wanted;
 use crate::domain::{DriverSpec, Platform};
 use crate::error::{Error, Exit};
 use crate::matrix::Matrix;
 use crate::report::{Inputs, Machines};
-use crate::requirements::{self, in_project, project};
+use crate::requirements::{self, PLACEHOLDER, in_project, project};
 use crate::resolve::case::{Driver, Libc};
 use crate::resolve::place_gpu;
 
@@ -29,27 +27,15 @@ pub fn run(args: &Init, matrix: &Matrix, output: &Output) -> Result<Exit, Error>
     let inputs = Inputs::of(&project);
     let path = in_project(&args.project, "gpuseal.yaml");
     let text = inputs.draft(&machines);
-    // Never over a file that came into being meanwhile: created new or not at all.
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // As any file that a program makes: what the umask leaves of it.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut temp = builder.tempfile_in(folder.unwrap_or(std::path::Path::new(".")))?;
-    temp.write_all(text.as_bytes())?;
-    temp.as_file().sync_all()?;
-    temp.persist_noclobber(&path).map_err(|err| err.error)?;
+    write_new(&path, &text)?;
     output.talk(format_args!("wrote {}", path.display()));
     if inputs.contradict() {
         output.talk("the project's files contradict each other: `gpuseal inputs` shows where");
     }
     let next = if machines.gpus.is_empty() || machines.driver.is_none() {
-        "fill in what is marked TODO, then run `gpuseal resolve`"
+        format!("fill in what is marked {PLACEHOLDER}, then run `gpuseal resolve`")
     } else {
-        "now run `gpuseal resolve`"
+        "now run `gpuseal resolve`".to_owned()
     };
     output.talk(next);
     Ok(Exit::Done)

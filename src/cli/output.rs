@@ -151,23 +151,39 @@ pub fn write_whole(path: &Path, text: &str) -> io::Result<bool> {
     if fs_err::read(path).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(false);
     }
+    written(path, text)?.persist(path).map_err(|err| cannot(path, err.error))?;
+    Ok(true)
+}
+
+/// Writes a file that is not there yet, whole or not at all; never over one that came meanwhile.
+///
+/// # Errors
+/// The folder is not writable, or the file is there.
+pub fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    written(path, text)?.persist_noclobber(path).map_err(|err| cannot(path, err.error))?;
+    Ok(())
+}
+
+/// A text in a temporary file beside the path that it is to have.
+fn written(path: &Path, text: &str) -> io::Result<tempfile::NamedTempFile> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // The system's words alone: the name of the temporary file is nobody's business.
-    let cannot = |err: io::Error| {
-        let why = err.raw_os_error().map_or(err, io::Error::from_raw_os_error);
-        io::Error::new(why.kind(), format!("cannot write `{}`: {why}", path.display()))
-    };
-    let mut temp = tempfile::NamedTempFile::new_in(folder).map_err(cannot)?;
+    let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // A temporary file is private; what a project keeps is not.
-        temp.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(cannot)?;
+        // A temporary file is private; what a project keeps is as the umask has it.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    temp.write_all(text.as_bytes()).map_err(cannot)?;
-    temp.as_file().sync_all().map_err(cannot)?;
-    temp.persist(path).map_err(|err| cannot(err.error))?;
-    Ok(true)
+    let mut temp = builder.tempfile_in(folder).map_err(|err| cannot(path, err))?;
+    temp.write_all(text.as_bytes()).map_err(|err| cannot(path, err))?;
+    temp.as_file().sync_all().map_err(|err| cannot(path, err))?;
+    Ok(temp)
+}
+
+/// The system's words alone: the name of the temporary file is nobody's business.
+fn cannot(path: &Path, err: io::Error) -> io::Error {
+    let why = err.raw_os_error().map_or(err, io::Error::from_raw_os_error);
+    io::Error::new(why.kind(), format!("cannot write `{}`: {why}", path.display()))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::host::{self, Host};
 use crate::matrix::Matrix;
 use crate::report::json_v1;
-use crate::requirements::{self, Bad, Requirements, Target};
+use crate::requirements::{self, Bad, PLACEHOLDER, Requirements, Target};
 use crate::resolve::{Problem, Unplaced};
 
 /// Reads the file and lays the flags over it.
@@ -169,7 +169,7 @@ fn lay_over(wanted: &mut Requirements, args: &Wanted) -> Result<(), Error> {
                     target.name
                 ),
                 help: Some(format!(
-                    "write it where the file says TODO, or give --{}",
+                    "write it where the file says {PLACEHOLDER}, or give --{}",
                     if *key == "gpus" { "gpu" } else { key }
                 )),
             });

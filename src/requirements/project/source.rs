@@ -123,7 +123,9 @@ impl Files {
     /// # Errors
     /// There is no such folder.
     pub fn of(folder: &Path) -> Result<Self, Error> {
-        let root = fs_err::canonicalize(folder)?;
+        let root = std::fs::canonicalize(folder).map_err(|err| {
+            Error::Read(io::Error::new(err.kind(), format!("`{}`: {err}", folder.display())))
+        })?;
         if !root.is_dir() {
             return Err(Error::Read(io::Error::new(
                 io::ErrorKind::NotADirectory,
