@@ -1,11 +1,14 @@
 #![doc = include_str!("../ARCHITECTURE.md")]
 
 pub mod cli;
+pub mod closure;
 pub mod domain;
 pub mod error;
 pub mod host;
+pub mod index;
 pub mod lock;
 pub mod matrix;
+pub mod net;
 pub mod render;
 pub mod report;
 pub mod requirements;

@@ -3,12 +3,14 @@
 //! Ground floor: reads no file, opens no library, knows nothing of YAML or of the command line.
 //! A value that exists has been checked; each type lists in its tests what it reads and refuses.
 
+mod digest;
 mod finding;
 mod gpu;
 mod package;
 mod platform;
 mod version;
 
+pub use digest::{Hasher, Sha256};
 pub use finding::{Code, Fact, Finding, Place, Severity};
 pub use gpu::{CodeTarget, ComputeCapability, GpuKind, KernelModule, Suffix, gpu_key};
 pub use package::{Package, names_end_well, normalise_name};

@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use pep440_rs::{Version, VersionSpecifiers};
 
-use super::values::{Fetched, Index, Mode, Serving, Sha256};
+use super::values::{Fetched, Index, Mode, Serving};
 use super::{Base, Driver, Error, Gpu, Lockfile, MatrixStamp, Package, Target, v1};
-use crate::domain::ParseError;
+use crate::domain::{ParseError, Sha256};
 
 /// Reads every text of a file into its type; the first that is none is the error.
 pub(super) fn lockfile(file: &v1::File, name: &str) -> Result<Lockfile, Error> {

@@ -20,12 +20,12 @@ pub use error::Error;
 pub use v1::{REVISION, VERSION};
 pub use values::{
     AptName, Fetched, Index, Label, LocalLabel, MatrixId, Mode, PackageName, Repository, Serving,
-    Sha256, Tag, TargetName, Word,
+    Tag, TargetName, Word,
 };
 
 use crate::domain::{
     CodeTarget, ComputeCapability, CudaVersion, CudnnVersion, DriverSpec, DriverVersion, Glibc,
-    Platform, PythonVersion, TorchRelease, WheelVariant,
+    Platform, PythonVersion, Sha256, TorchRelease, WheelVariant,
 };
 use crate::matrix::Matrix;
 use crate::resolve::physics::Served;

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::domain::{ParseError, WheelVariant, normalise_name};
+use crate::domain::{ParseError, Sha256, WheelVariant, normalise_name};
 
 macro_rules! text_kinds {
     ($($(#[$doc:meta])* $name:ident($rule:path), $what:literal, $expected:literal;)+) => {$(
@@ -60,8 +60,6 @@ text_kinds! {
     MatrixId(is_matrix_id), "a matrix id", "`[A-Za-z0-9][A-Za-z0-9._+-]*` of at most 64 characters";
     /// What people and nvidia-smi call things: a card, an overlay file.
     Label(is_label), "a plain label", "letters, digits, spaces and `._:/()+,-`, at most 120 characters";
-    /// `sha256:` and 64 hexadecimal digits.
-    Sha256(is_sha256), "a digest", "`sha256:` and 64 lower case hexadecimal digits";
 }
 
 /// Length within bounds, and every byte passes.
@@ -125,27 +123,6 @@ fn is_matrix_id(text: &str) -> bool {
 fn is_label(text: &str) -> bool {
     all(text, 120, |b| b.is_ascii_alphanumeric() || b" ._:/()+,-".contains(&b))
         && text.trim() == text
-}
-
-fn is_sha256(text: &str) -> bool {
-    text.strip_prefix("sha256:").is_some_and(|hex| {
-        hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-    })
-}
-
-impl Sha256 {
-    /// The digest of some bytes.
-    pub fn of(bytes: &[u8]) -> Self {
-        use sha2::Digest as _;
-        use std::fmt::Write as _;
-
-        let mut text = String::from("sha256:");
-        for byte in sha2::Sha256::digest(bytes) {
-            // Writing to a `String` cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Self(text)
-    }
 }
 
 /// A digest that only a registry or an index can tell.
@@ -324,10 +301,6 @@ mod tests {
             &["g", "Gcc", "gcc=1", "gcc "],
         );
         reads::<MatrixId>(&["2026.11.0", "2026.11.0+site"], &[".1", "a b"]);
-        reads::<Sha256>(
-            &[&format!("sha256:{}", "0a".repeat(32))],
-            &["sha256:", &format!("sha256:{}", "0A".repeat(32))],
-        );
         reads::<Fetched>(&["unfetched"], &["not-fetched", "sha256:12"]);
         reads::<Index>(
             &["pypi", "pytorch-cu126", "pytorch-rocm6.4"],
