@@ -1,12 +1,14 @@
 //! From the shape on disk to the checked lock, and back.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use pep440_rs::{Version, VersionSpecifiers};
 
-use super::values::{Fetched, Index, Mode, Serving};
-use super::{Base, Driver, Error, Gpu, Lockfile, MatrixStamp, Package, Target, v1};
+use super::values::{
+    Address, Asked, Fetched, Index, LockedFile, Mirrored, Mode, Origin, Serving, Standin,
+};
+use super::{Base, Driver, Error, Gpu, Image, Lockfile, MatrixStamp, Package, Target, v1};
 use crate::domain::{ParseError, Sha256};
 
 /// Reads every text of a file into its type; the first that is none is the error.
@@ -20,8 +22,18 @@ pub(super) fn lockfile(file: &v1::File, name: &str) -> Result<Lockfile, Error> {
             overlays: matrix.key("overlays").read_all(&file.matrix.overlays)?,
         },
         inputs: at.key("inputs").key("digest").read::<Sha256>(&file.inputs.digest)?,
-        targets: rows(&file.target, &at.key("target"), target)?,
+        asked: at.key("inputs").key("asked").read_all::<Asked>(&file.inputs.asked)?,
+        targets: Vec::new(),
+        mirrors: mirrors(&file.mirror, &at.key("mirror"))?,
         later: None,
+    };
+    let folders = folders(file, &at.key("index"))?;
+    let targets = file.target.iter().enumerate();
+    let lock = Lockfile {
+        targets: targets
+            .map(|(index, row)| target(row, &at.key("target").row(index), &folders))
+            .collect::<Result<_, _>>()?,
+        ..lock
     };
     if lock.targets.is_empty() {
         return Err(at.key("target").broken("there is no target"));
@@ -128,7 +140,33 @@ fn unique<'a>(
     Ok(())
 }
 
-fn target(raw: &v1::Target, at: &Place<'_>) -> Result<Target, Error> {
+/// Where the files of an index are, as its row says.
+type Folders = BTreeMap<Index, Address>;
+
+fn folders(file: &v1::File, at: &Place<'_>) -> Result<Folders, Error> {
+    let mut folders = Folders::new();
+    for (row, raw) in file.index.iter().enumerate() {
+        let at = at.row(row);
+        if let Some(files) = at.key("files").read_opt(raw.files.as_ref())? {
+            folders.insert(at.key("name").read(&raw.name)?, files);
+        }
+    }
+    Ok(folders)
+}
+
+fn mirrors(raw: &[v1::MirrorRow], at: &Place<'_>) -> Result<BTreeMap<Mirrored, Standin>, Error> {
+    let mut mirrors = BTreeMap::new();
+    for (row, raw) in raw.iter().enumerate() {
+        let at = at.row(row);
+        let of = at.key("of").read::<Mirrored>(&raw.of)?;
+        if mirrors.insert(of, at.key("at").read(&raw.at)?).is_some() {
+            return Err(at.key("of").broken(format!("`{}` stands here twice", raw.of)));
+        }
+    }
+    Ok(mirrors)
+}
+
+fn target(raw: &v1::Target, at: &Place<'_>, folders: &Folders) -> Result<Target, Error> {
     let driver = at.key("driver");
     let target = Target {
         name: at.key("name").read(&raw.name)?,
@@ -143,7 +181,9 @@ fn target(raw: &v1::Target, at: &Place<'_>) -> Result<Target, Error> {
         nccl: raw.nccl.as_ref().map(|v| at.key("nccl").version(v)).transpose()?,
         triton: raw.triton.as_ref().map(|v| at.key("triton").version(v)).transpose()?,
         glibc_min: at.key("glibc_min").read_opt(raw.glibc_min.as_ref())?,
+        glibc: at.key("glibc").read_opt(raw.glibc.as_ref())?,
         pins_unknown: raw.pins_unknown,
+        with_deps: raw.with_deps,
         driver: Driver {
             given: driver.key("given").read_opt(raw.driver.given.as_ref())?,
             min: driver.key("min").read_opt(raw.driver.min.as_ref())?,
@@ -153,7 +193,12 @@ fn target(raw: &v1::Target, at: &Place<'_>) -> Result<Target, Error> {
         },
         gpus: rows(&raw.gpu, &at.key("gpu"), gpu)?,
         base: base(&raw.base, &at.key("base"))?,
-        packages: rows(&raw.package, &at.key("package"), package)?,
+        packages: raw
+            .package
+            .iter()
+            .enumerate()
+            .map(|(index, row)| package(row, &at.key("package").row(index), folders))
+            .collect::<Result<_, _>>()?,
     };
     unique(target.gpus.iter().map(|g| g.given.as_str()), &at.key("gpu"), "given")?;
     unique(target.packages.iter().map(|p| p.name.as_str()), &at.key("package"), "name")?;
@@ -181,22 +226,83 @@ fn gpu(raw: &v1::Gpu, at: &Place<'_>) -> Result<Gpu, Error> {
 }
 
 fn base(raw: &v1::Base, at: &Place<'_>) -> Result<Base, Error> {
-    let builder = at.key("builder").read_opt(raw.builder.as_ref())?;
-    let builder_tag = at.key("builder_tag").read_opt(raw.builder_tag.as_ref())?;
-    if builder.is_some() != builder_tag.is_some() {
-        return Err(at.key("builder_tag").broken("`builder` and `builder_tag` go together"));
-    }
+    let image = |key: &str, texts: [Option<&String>; 3]| match texts {
+        [None, None, None] => Ok(None),
+        [Some(repository), Some(tag), digest] => Ok(Some(Image {
+            repository: at.key(key).read(repository)?,
+            tag: at.key(&format!("{key}_tag")).read(tag)?,
+            digest: match digest {
+                Some(digest) => at.key(&format!("{key}_digest")).read(digest)?,
+                None => Fetched::Unfetched,
+            },
+        })),
+        _ => Err(at
+            .key(&format!("{key}_tag"))
+            .broken(format!("`{key}`, `{key}_tag` and `{key}_digest` go together"))),
+    };
     Ok(Base {
         repository: at.key("repository").read(&raw.repository)?,
         tag: at.key("tag").read(&raw.tag)?,
         flavour: at.key("flavour").read(&raw.flavour)?,
         digest: at.key("digest").read(&raw.digest)?,
-        builder: builder.zip(builder_tag),
+        builder: image(
+            "builder",
+            [raw.builder.as_ref(), raw.builder_tag.as_ref(), raw.builder_digest.as_ref()],
+        )?,
+        uv: image("uv", [raw.uv.as_ref(), raw.uv_tag.as_ref(), raw.uv_digest.as_ref()])?,
         apt: at.key("apt").read_all(&raw.apt)?,
     })
 }
 
-fn package(raw: &v1::Package, at: &Place<'_>) -> Result<Package, Error> {
+/// The file of a package: all of its keys, or `unfetched` alone.
+fn locked_file(
+    raw: &v1::Package,
+    index: Index,
+    at: &Place<'_>,
+    folders: &Folders,
+) -> Result<Option<LockedFile>, Error> {
+    let hash = at.key("hash").read::<Fetched>(&raw.hash)?;
+    let (name, path, size, origin, sha256) =
+        match (&raw.file, &raw.path, raw.size, &raw.origin, hash) {
+            (None, None, None, None, Fetched::Unfetched) => return Ok(None),
+            (Some(name), Some(path), Some(size), Some(origin), Fetched::Digest(sha256)) => {
+                (name, path, size, origin, sha256)
+            }
+            _ => {
+                return Err(at.key("hash").broken(
+                    "`file`, `path`, `size`, `origin` and a digest go together, or none of them",
+                ));
+            }
+        };
+    let at_path = at.key("path");
+    let url: Address = if path.contains("://") {
+        at_path.read(path)?
+    } else {
+        let Some(folder) = folders.get(&index) else {
+            return Err(at_path.broken(format!("the row of index `{index}` has no `files`")));
+        };
+        at_path.read(&format!("{folder}/{path}"))?
+    };
+    if path.split('/').any(|part| matches!(part, ".." | ".")) {
+        return Err(at_path.broken("the path leads out of its folder"));
+    }
+    let file = LockedFile {
+        name: at.key("file").read(name)?,
+        url,
+        size,
+        sha256,
+        origin: at.key("origin").read::<Origin>(origin)?,
+    };
+    let last = file.url.as_str().rsplit('/').next().unwrap_or_default();
+    // Indexes write the plus of a local version as it is, or encoded.
+    if last.replace("%2B", "+").replace("%2b", "+") != file.name.as_str() {
+        return Err(at_path.broken(format!("the path ends in another name than `{}`", file.name)));
+    }
+    Ok(Some(file))
+}
+
+fn package(raw: &v1::Package, at: &Place<'_>, folders: &Folders) -> Result<Package, Error> {
+    let index = at.key("index").read(&raw.index)?;
     let package = Package {
         name: at.key("name").read(&raw.name)?,
         version: raw.version.as_ref().map(|v| at.key("version").version(v)).transpose()?,
@@ -206,14 +312,21 @@ fn package(raw: &v1::Package, at: &Place<'_>) -> Result<Package, Error> {
             .map(|v| at.key("specifier").parsed(specifiers(v)))
             .transpose()?,
         local: at.key("local").read_opt(raw.local.as_ref())?,
-        index: at.key("index").read(&raw.index)?,
+        index,
         extras: at.key("extras").read_all(&raw.extras)?,
         requested: raw.requested,
         source_build: raw.source_build,
-        hash: at.key("hash").read::<Fetched>(&raw.hash)?,
+        file: locked_file(raw, index, at, folders)?,
     };
-    if package.version.is_some() && package.specifier.is_some() {
-        return Err(at.key("specifier").broken("a package has a version or a specifier, not both"));
+    if let (Some(version), Some(specifier)) = (&package.version, &package.specifier)
+        && !specifier.contains(version)
+    {
+        return Err(at
+            .key("version")
+            .broken(format!("`{version}` is not within `specifier`, which says {specifier}")));
+    }
+    if package.version.is_none() && package.file.is_some() {
+        return Err(at.key("version").broken("a file needs a version"));
     }
     if package.version.is_none() && package.local.is_some() {
         return Err(at.key("local").broken("a local label needs a version"));
@@ -221,39 +334,53 @@ fn package(raw: &v1::Package, at: &Place<'_>) -> Result<Package, Error> {
     Ok(package)
 }
 
-/// The `[[index]]` rows for these names: each once, sorted, PyPI left out.
-pub(super) fn index_rows<'a>(names: impl Iterator<Item = &'a str>) -> Vec<v1::IndexRow> {
-    let names: BTreeSet<_> = names.collect();
+/// The `[[index]]` rows of these targets: each once, sorted. PyPI has one where its files are known.
+pub(super) fn index_rows(
+    targets: &[v1::Target],
+    folders: &BTreeMap<String, String>,
+) -> Vec<v1::IndexRow> {
+    let names: BTreeSet<_> =
+        targets.iter().flat_map(|t| t.package.iter().map(|p| p.index.as_str())).collect();
     names
         .into_iter()
         .filter_map(|name| {
-            let url = name.parse::<Index>().ok()?.url()?;
-            Some(v1::IndexRow { name: name.into(), url })
+            let url = name.parse::<Index>().ok()?.url();
+            let files = folders.get(name).cloned();
+            (url.is_some() || files.is_some()).then(|| v1::IndexRow {
+                name: name.into(),
+                url,
+                files,
+            })
         })
         .collect()
 }
 
-/// A name stands for one address and no other, so that a changed line cannot lead elsewhere.
+/// A name stands for one address and no other, so that a changed line cannot lead elsewhere. What is
+/// meant to lead elsewhere is a mirror, and says so.
 fn indexes(file: &v1::File, lock: &Lockfile, at: &Place<'_>) -> Result<(), Error> {
     let at = at.key("index");
     let mut declared = BTreeSet::new();
     for (row, raw) in file.index.iter().enumerate() {
         let index: Index = at.row(row).key("name").read(&raw.name)?;
-        match index.url() {
-            Some(url) if url == raw.url => declared.insert(index),
-            Some(url) => {
+        match (index.url(), &raw.url) {
+            (Some(url), Some(given)) if url == *given => (),
+            (Some(url), _) => {
                 return Err(at
                     .row(row)
                     .key("url")
                     .broken(format!("the address of `{index}` is {url}")));
             }
-            None => {
+            (None, None) => (),
+            (None, Some(_)) => {
                 return Err(at
                     .row(row)
-                    .key("name")
+                    .key("url")
                     .broken("PyPI's address is a setting of pip or uv"));
             }
-        };
+        }
+        if !declared.insert(index) {
+            return Err(at.row(row).key("name").broken(format!("`{index}` stands here twice")));
+        }
     }
     let used = lock.targets.iter().flat_map(|t| t.packages.iter().map(|p| p.index));
     match used.filter(|index| *index != Index::Pypi).find(|index| !declared.contains(index)) {
@@ -262,10 +389,36 @@ fn indexes(file: &v1::File, lock: &Lockfile, at: &Place<'_>) -> Result<(), Error
     }
 }
 
+/// Where most of the files of each index are, by its name: `https://host`.
+fn most_files(lock: &Lockfile) -> BTreeMap<String, String> {
+    let mut counts: BTreeMap<(Index, &str), usize> = BTreeMap::new();
+    for package in lock.targets.iter().flat_map(|t| &t.packages) {
+        if let Some(host) = package.file.as_ref().and_then(|file| host(file.url.as_str())) {
+            *counts.entry((package.index, host)).or_default() += 1;
+        }
+    }
+    let mut most: BTreeMap<Index, (usize, &str)> = BTreeMap::new();
+    for ((index, host), count) in counts {
+        // The first of several by name, so that the same files always give the same text.
+        let best = most.entry(index).or_insert((count, host));
+        if count > best.0 {
+            *best = (count, host);
+        }
+    }
+    most.into_iter().map(|(index, (_, host))| (index.to_string(), host.to_owned())).collect()
+}
+
+/// `https://host:port` of an address.
+fn host(url: &str) -> Option<&str> {
+    let start = url.find("://")? + 3;
+    let end = url[start..].find('/')? + start;
+    Some(&url[..end])
+}
+
 /// The shape on disk of a lock.
 pub(super) fn file(lock: &Lockfile) -> v1::File {
-    let names: Vec<_> =
-        lock.targets.iter().flat_map(|t| t.packages.iter().map(|p| p.index.to_string())).collect();
+    let folders = most_files(lock);
+    let target: Vec<_> = lock.targets.iter().map(|target| raw_target(target, &folders)).collect();
     v1::File {
         version: v1::VERSION,
         revision: v1::REVISION,
@@ -274,9 +427,14 @@ pub(super) fn file(lock: &Lockfile) -> v1::File {
             digest: lock.matrix.digest.to_string(),
             overlays: texts(&lock.matrix.overlays),
         },
-        inputs: v1::Inputs { digest: lock.inputs.to_string() },
-        target: lock.targets.iter().map(raw_target).collect(),
-        index: index_rows(names.iter().map(String::as_str)),
+        inputs: v1::Inputs { digest: lock.inputs.to_string(), asked: texts(&lock.asked) },
+        index: index_rows(&target, &folders),
+        target,
+        mirror: lock
+            .mirrors
+            .iter()
+            .map(|(of, at)| v1::MirrorRow { of: of.to_string(), at: at.to_string() })
+            .collect(),
     }
 }
 
@@ -288,24 +446,38 @@ fn text<T: ToString>(value: Option<&T>) -> Option<String> {
     value.map(ToString::to_string)
 }
 
-fn raw_target(target: &Target) -> v1::Target {
+fn raw_package(package: &Package, folders: &BTreeMap<String, String>) -> v1::Package {
+    let file = package.file.as_ref();
+    let index = package.index.to_string();
+    let path = file.map(|file| {
+        let url = file.url.as_str();
+        let below = folders.get(&index).and_then(|folder| url.strip_prefix(folder.as_str()));
+        below.and_then(|path| path.strip_prefix('/')).unwrap_or(url).to_owned()
+    });
+    v1::Package {
+        name: package.name.to_string(),
+        version: text(package.version.as_ref()),
+        specifier: text(package.specifier.as_ref()),
+        local: text(package.local.as_ref()),
+        index,
+        extras: texts(&package.extras),
+        requested: package.requested,
+        source_build: package.source_build,
+        file: file.map(|file| file.name.to_string()),
+        path,
+        size: file.map(|file| file.size),
+        hash: file.map_or_else(|| Fetched::Unfetched.to_string(), |file| file.sha256.to_string()),
+        origin: file.map(|file| file.origin.to_string()),
+    }
+}
+
+fn raw_target(target: &Target, folders: &BTreeMap<String, String>) -> v1::Target {
     let gpu = |gpu: &Gpu| v1::Gpu {
         given: gpu.given.to_string(),
         name: gpu.name.to_string(),
         capability: gpu.capability.to_string(),
         served_by: gpu.served.map(|(how, _)| how.to_string()),
         code: gpu.served.map(|(_, code)| code.to_string()),
-    };
-    let package = |package: &Package| v1::Package {
-        name: package.name.to_string(),
-        version: text(package.version.as_ref()),
-        specifier: text(package.specifier.as_ref()),
-        local: text(package.local.as_ref()),
-        index: package.index.to_string(),
-        extras: texts(&package.extras),
-        requested: package.requested,
-        source_build: package.source_build,
-        hash: package.hash.to_string(),
     };
     let (driver, base) = (&target.driver, &target.base);
     v1::Target {
@@ -321,7 +493,9 @@ fn raw_target(target: &Target) -> v1::Target {
         nccl: text(target.nccl.as_ref()),
         triton: text(target.triton.as_ref()),
         glibc_min: text(target.glibc_min.as_ref()),
+        glibc: text(target.glibc.as_ref()),
         pins_unknown: target.pins_unknown,
+        with_deps: target.with_deps,
         driver: v1::Driver {
             given: text(driver.given.as_ref()),
             min: text(driver.min.as_ref()),
@@ -335,10 +509,14 @@ fn raw_target(target: &Target) -> v1::Target {
             tag: base.tag.to_string(),
             flavour: base.flavour.to_string(),
             digest: base.digest.to_string(),
-            builder: base.builder.as_ref().map(|(repository, _)| repository.to_string()),
-            builder_tag: base.builder.as_ref().map(|(_, tag)| tag.to_string()),
+            builder: base.builder.as_ref().map(|image| image.repository.to_string()),
+            builder_tag: base.builder.as_ref().map(|image| image.tag.to_string()),
+            builder_digest: base.builder.as_ref().map(|image| image.digest.to_string()),
+            uv: base.uv.as_ref().map(|image| image.repository.to_string()),
+            uv_tag: base.uv.as_ref().map(|image| image.tag.to_string()),
+            uv_digest: base.uv.as_ref().map(|image| image.digest.to_string()),
             apt: texts(&base.apt),
         },
-        package: target.packages.iter().map(package).collect(),
+        package: target.packages.iter().map(|p| raw_package(p, folders)).collect(),
     }
 }

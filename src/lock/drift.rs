@@ -55,6 +55,9 @@ pub fn diff(old: &Lockfile, new: &Lockfile) -> Vec<Change> {
         facts.add("matrix digest", &file.matrix.digest);
         facts.add("matrix overlays", file.matrix.overlays.join(", "));
         facts.add("inputs digest", &file.inputs.digest);
+        for row in &file.mirror {
+            facts.add(&format!("mirror of {}", row.of), &row.at);
+        }
         facts
     };
     compare(None, &whole(&old_file), &whole(&new_file), &mut changes);
@@ -134,7 +137,9 @@ fn facts(target: &super::v1::Target) -> Facts {
     facts.add_opt("nccl", target.nccl.as_ref());
     facts.add_opt("triton", target.triton.as_ref());
     facts.add_opt("glibc_min", target.glibc_min.as_ref());
+    facts.add_opt("glibc", target.glibc.as_ref());
     facts.add("pins_unknown", target.pins_unknown.to_string());
+    facts.add("with_deps", target.with_deps.to_string());
     facts.add_opt("driver given", target.driver.given.as_ref());
     facts.add_opt("driver min", target.driver.min.as_ref());
     facts.add_opt("driver native", target.driver.native.as_ref());
@@ -146,6 +151,10 @@ fn facts(target: &super::v1::Target) -> Facts {
     facts.add("base digest", &target.base.digest);
     facts.add_opt("base builder", target.base.builder.as_ref());
     facts.add_opt("base builder_tag", target.base.builder_tag.as_ref());
+    facts.add_opt("base builder_digest", target.base.builder_digest.as_ref());
+    facts.add_opt("base uv", target.base.uv.as_ref());
+    facts.add_opt("base uv_tag", target.base.uv_tag.as_ref());
+    facts.add_opt("base uv_digest", target.base.uv_digest.as_ref());
     facts.add("base apt", target.base.apt.join(", "));
     for gpu in &target.gpu {
         let details = vec![
@@ -165,7 +174,11 @@ fn facts(target: &super::v1::Target) -> Facts {
             ("extras", package.extras.join(", ")),
             ("requested", package.requested.to_string()),
             ("source_build", package.source_build.to_string()),
+            ("file", package.file.clone().unwrap_or_default()),
+            ("path", package.path.clone().unwrap_or_default()),
+            ("size", package.size.map(|size| size.to_string()).unwrap_or_default()),
             ("hash", package.hash.clone()),
+            ("origin", package.origin.clone().unwrap_or_default()),
         ];
         facts.rows.insert(("package", package.name.clone()), details);
     }

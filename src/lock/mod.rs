@@ -14,20 +14,22 @@ mod values;
 #[cfg(test)]
 pub(crate) mod sample;
 
+use std::collections::BTreeMap;
+
 use pep440_rs::{Version, VersionSpecifiers};
 
 pub use error::Error;
 pub use v1::{REVISION, VERSION};
 pub use values::{
-    AptName, Fetched, Index, Label, LocalLabel, MatrixId, Mode, PackageName, Repository, Serving,
-    Tag, TargetName, Word,
+    Address, AptName, Asked, Fetched, FileName, Index, Label, LocalLabel, LockedFile, MatrixId,
+    Mirrored, Mode, Origin, PackageName, Repository, Serving, Standin, Tag, TargetName, Word,
 };
 
 use crate::domain::{
     CodeTarget, ComputeCapability, CudaVersion, CudnnVersion, DriverSpec, DriverVersion, Glibc,
     Platform, PythonVersion, Sha256, TorchRelease, WheelVariant,
 };
-use crate::matrix::Matrix;
+use crate::matrix::{Matrix, UvImage};
 use crate::resolve::physics::Served;
 use crate::resolve::{DriverMode, Pin, PinIndex, Resolution, Stack};
 
@@ -38,8 +40,12 @@ pub struct Lockfile {
     pub matrix: MatrixStamp,
     /// Digest of the requirements in their canonical form.
     pub inputs: Sha256,
+    /// That form, line by line; empty in a lock of revision 0.
+    pub asked: Vec<Asked>,
     /// Targets, in the order of the requirements; never empty.
     pub targets: Vec<Target>,
+    /// What stood in for an index or a registry when the files were found.
+    pub mirrors: BTreeMap<Mirrored, Standin>,
     /// The text of a lock of a later revision, kept because it says more than this program reads.
     later: Option<String>,
 }
@@ -82,8 +88,12 @@ pub struct Target {
     pub triton: Option<Version>,
     /// Oldest glibc it runs on.
     pub glibc_min: Option<Glibc>,
+    /// glibc of the place where it runs, which bounds the files; `None`: not known.
+    pub glibc: Option<Glibc>,
     /// torch's own pins are not known: the installer will find them.
     pub pins_unknown: bool,
+    /// The project's other packages are among the packages.
+    pub with_deps: bool,
     /// Bounds of the driver.
     pub driver: Driver,
     /// Cards, by capability.
@@ -134,9 +144,22 @@ pub struct Base {
     /// Digest of the image behind the tag.
     pub digest: Fetched,
     /// Image in which extensions are compiled.
-    pub builder: Option<(Repository, Tag)>,
+    pub builder: Option<Image>,
+    /// Image that brings uv; `None` in a lock of revision 0.
+    pub uv: Option<Image>,
     /// Debian or Ubuntu packages of the final image, sorted.
     pub apt: Vec<AptName>,
+}
+
+/// An image by its tag, and what stands behind the tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// `nvidia/cuda`, `ghcr.io/astral-sh/uv`.
+    pub repository: Repository,
+    /// `12.8.1-devel-ubuntu24.04`.
+    pub tag: Tag,
+    /// Digest of the manifest for the target's platform.
+    pub digest: Fetched,
 }
 
 /// A package.
@@ -144,9 +167,9 @@ pub struct Base {
 pub struct Package {
     /// Normalised name.
     pub name: PackageName,
-    /// Exact version without a label; `None`: any.
+    /// Exact version without a label; `None`: not known before the index is asked.
     pub version: Option<Version>,
-    /// Range, where no exact version is known.
+    /// Range, where that is what was asked for or what torch's metadata says.
     pub specifier: Option<VersionSpecifiers>,
     /// Local label to insist on.
     pub local: Option<LocalLabel>,
@@ -158,8 +181,8 @@ pub struct Package {
     pub requested: bool,
     /// It is compiled on installation.
     pub source_build: bool,
-    /// Digest of its file.
-    pub hash: Fetched,
+    /// Its file; `None`: nobody has asked the index yet.
+    pub file: Option<LockedFile>,
 }
 
 impl Lockfile {
@@ -183,13 +206,23 @@ impl Lockfile {
                 digest: matrix.digest.clone(),
                 overlays: matrix.overlays.clone(),
             },
-            inputs: v1::Inputs { digest: Sha256::of(inputs.as_bytes()).to_string() },
-            target: resolution.stacks.iter().map(target).collect(),
+            inputs: v1::Inputs {
+                digest: Sha256::of(inputs.as_bytes()).to_string(),
+                asked: inputs
+                    .lines()
+                    .map(|line| Asked::of(line).to_string())
+                    .filter(|line| !line.is_empty())
+                    .collect(),
+            },
+            target: resolution
+                .stacks
+                .iter()
+                .map(|stack| target(stack, matrix.uv_images.last()))
+                .collect(),
             index: Vec::new(),
+            mirror: Vec::new(),
         };
-        file.index = check::index_rows(
-            file.target.iter().flat_map(|t| t.package.iter().map(|p| p.index.as_str())),
-        );
+        file.index = check::index_rows(&file.target, &BTreeMap::new());
         check::lockfile(&file, "the new lock")
     }
 
@@ -229,7 +262,7 @@ impl Target {
     }
 }
 
-fn target(stack: &Stack) -> v1::Target {
+fn target(stack: &Stack, uv: Option<&UvImage>) -> v1::Target {
     let text = |value: Option<&dyn ToString>| value.map(ToString::to_string);
     let index = if stack.from_pypi { Index::Pypi } else { Index::Pytorch(stack.variant) };
     let mut gpus: Vec<_> = stack.gpus.iter().collect();
@@ -251,7 +284,9 @@ fn target(stack: &Stack) -> v1::Target {
         nccl: stack.nccl.clone(),
         triton: stack.triton.clone(),
         glibc_min: text(stack.glibc_min.as_ref().map(|v| v as _)),
+        glibc: text(stack.glibc.as_ref().map(|v| v as _)),
         pins_unknown: stack.pins_unknown,
+        with_deps: false,
         driver: v1::Driver {
             given: stack.driver_given.clone(),
             min: text(stack.driver.min.as_ref().map(|v| v as _)),
@@ -277,8 +312,12 @@ fn target(stack: &Stack) -> v1::Target {
             tag: stack.base.tag.clone(),
             flavour: stack.base.flavour.clone(),
             digest: Fetched::Unfetched.to_string(),
+            builder_digest: builder.as_ref().map(|_| Fetched::Unfetched.to_string()),
             builder,
             builder_tag,
+            uv: uv.map(|image| image.repository.clone()),
+            uv_tag: uv.map(|image| image.tag.clone()),
+            uv_digest: uv.map(|_| Fetched::Unfetched.to_string()),
             apt: sorted(&stack.base.apt),
         },
         package: packages,
@@ -299,7 +338,11 @@ fn package(pin: &Pin) -> v1::Package {
         extras: sorted(&pin.extras),
         requested: pin.requested,
         source_build: pin.source_build,
+        file: None,
+        path: None,
+        size: None,
         hash: Fetched::Unfetched.to_string(),
+        origin: None,
     }
 }
 

@@ -94,6 +94,7 @@ fn stack() -> Stack {
             why: String::new(),
         },
         glibc_min: None,
+        glibc: None,
         findings: Vec::new(),
         alternatives: Vec::new(),
     }
@@ -169,7 +170,7 @@ fn later_versions_are_refused_and_later_revisions_kept() {
     assert!(error.help().unwrap().contains("release"));
 
     let later = sample::text()
-        .replace("revision = 0\n", "revision = 7\nmood = \"good\"\n")
+        .replace("revision = 1\n", "revision = 7\nmood = \"good\"\n")
         .replace("[target.base]\n", "[target.base]\nsize = 12\n");
     let lock = Lockfile::parse(&later, "later").unwrap();
     assert_eq!(lock.targets, sample::lock().targets);
@@ -199,22 +200,43 @@ fn broken_files_are_refused_by_name() {
         ("code = \"sm_90\"", "code = \"sm90\"", "target[0].gpu[0].code"),
         ("name = \"torchvision\"", "name = \"torch\"", "stands here twice"),
         ("name = \"fleet\"", "name = \"train\"", "target[1].name"),
-        ("name = \"pytorch-cu126\"\n", "name = \"pytorch-cu128\"\n", "index[0].url"),
+        (
+            "name = \"pytorch-cu126\"\n",
+            "name = \"pytorch-cu128\"\n",
+            "`pytorch-cu126` has no `files`",
+        ),
         (
             "https://download.pytorch.org/whl/cu126",
             "https://evil.example/whl/cu126",
-            "index[0].url",
+            "index[1].url",
         ),
-        ("name = \"pytorch-cu126\"\n", "name = \"pypi\"\n", "index[0].name"),
+        ("name = \"pypi\"\n", "name = \"pypi\"\nurl = \"https://evil.example\"\n", "index[0].url"),
+        ("files = \"https://files.example.org\"\n", "", "has no `files`"),
+        ("https://files.example.org", "https://files.example.org/$(id)", "index[0].files"),
+        ("path = \"packages/ab", "path = \"packages/..", "leads out of its folder"),
+        (
+            "cp312-manylinux_2_28_x86_64.whl\"\nsize",
+            "cp313-manylinux_2_28_x86_64.whl\"\nsize",
+            "ends in another name",
+        ),
+        ("size = 912345678\n", "", "go together"),
+        ("origin = \"index\"\n", "origin = \"hearsay\"\n", "package[1].origin"),
+        ("of = \"quay.io\"", "of = \"Quay io\"", "mirror[0].of"),
+        (
+            "at = \"registry.example.org/quay\"",
+            "at = \"https://me:secret@registry.example.org\"",
+            "mirror[0].at",
+        ),
+        ("uv_tag = \"0.13.8\"\n", "", "`uv`, `uv_tag` and `uv_digest` go together"),
         ("builder_tag = ", "# ", "target[3].base.builder_tag"),
         ("specifier = \">=5, <6\"", "specifier = \">=5; true\"", "target[0].package[3].specifier"),
         ("version = \"2.14.1\"", "version = \"2.14.0\"", "no row for torch 2.14.1"),
         ("version = \"0.29.1\"\nlocal = \"cu126\"", "local = \"cu126\"", "needs a version"),
         ("version = \"0.29.1\"\n", "version = \"0.29.1+cu126\"\n", "without a local label"),
         ("max_branch = 580", "max_branch = \"580\"", "invalid type"),
-        ("revision = 0\n", "", "missing field `revision`"),
+        ("revision = 1\n", "", "missing field `revision`"),
         ("version = 1\n", "version = \"1\"\n", "invalid type"),
-        ("revision = 0\n", "revision = -1\n", "invalid value"),
+        ("revision = 1\n", "revision = -1\n", "invalid value"),
     ] {
         assert!(text.contains(from), "{from}");
         let error = refused(&text.replacen(from, to, 1));
@@ -295,7 +317,7 @@ fn what_is_no_lock_is_not_overwritten() {
     let path = folder.path().join("gpuseal.lock");
     let lock = sample::lock();
     let text = sample::text();
-    let later = text.replace("revision = 0\n", "revision = 7\n");
+    let later = text.replace("revision = 1\n", "revision = 7\n");
     let cases: &[(&[u8], &str)] = &[
         (b"<<<<<<< HEAD\nversion = 1\n", "conflict marker in line 1"),
         (b"\xff\xfe", "UTF-8"),

@@ -11,8 +11,8 @@ use crate::tree;
 /// Version of the shape. A file with a greater one is refused.
 pub const VERSION: u32 = 1;
 /// Revision of the shape: what was only added since the version. A greater one is accepted.
-pub const REVISION: u32 = 0;
-/// Longest file that is read. A target takes about 8 KiB.
+pub const REVISION: u32 = 1;
+/// Longest file that is read. A target takes about 16 KiB.
 pub(super) const LONGEST: usize = 4 << 20;
 /// Values of a lock that is read.
 const MAX_VALUES: usize = 100_000;
@@ -30,6 +30,8 @@ pub(super) struct File {
     pub target: Vec<Target>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub index: Vec<IndexRow>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mirror: Vec<MirrorRow>,
 }
 
 /// The matrix that the lock was resolved with.
@@ -45,6 +47,8 @@ pub(super) struct Matrix {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Inputs {
     pub digest: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<String>,
 }
 
 /// What one target gets.
@@ -67,8 +71,12 @@ pub(super) struct Target {
     pub triton: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub glibc_min: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub glibc: Option<String>,
     #[serde(default, skip_serializing_if = "is_false")]
     pub pins_unknown: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub with_deps: bool,
     pub driver: Driver,
     #[serde(default)]
     pub gpu: Vec<Gpu>,
@@ -115,11 +123,19 @@ pub(super) struct Base {
     pub builder: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builder_tag: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builder_digest: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uv: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uv_tag: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uv_digest: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub apt: Vec<String>,
 }
 
-/// A package. `hash` is `unfetched` until somebody has asked the index.
+/// A package. `hash` is `unfetched` until somebody has asked the index; then the file is named too.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Package {
     pub name: String,
@@ -136,14 +152,32 @@ pub(super) struct Package {
     pub requested: bool,
     #[serde(default, skip_serializing_if = "is_false")]
     pub source_build: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
     pub hash: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }
 
-/// An index other than PyPI, whose address is the user's own setting.
+/// An index. PyPI's address is the user's own setting; where its files are is told by the index.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct IndexRow {
     pub name: String,
-    pub url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<String>,
+}
+
+/// What stands in for an index or a registry.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct MirrorRow {
+    pub of: String,
+    pub at: String,
 }
 
 // serde hands out a reference.
@@ -154,9 +188,9 @@ fn is_false(value: &bool) -> bool {
 
 /// The keys of every table, by the path of the table. A test holds them against the structs.
 const KEYS: &[(&str, &[&str])] = &[
-    ("", &["version", "revision", "matrix", "inputs", "target", "index"]),
+    ("", &["version", "revision", "matrix", "inputs", "target", "index", "mirror"]),
     ("matrix", &["id", "digest", "overlays"]),
-    ("inputs", &["digest"]),
+    ("inputs", &["digest", "asked"]),
     (
         "target",
         &[
@@ -172,7 +206,9 @@ const KEYS: &[(&str, &[&str])] = &[
             "nccl",
             "triton",
             "glibc_min",
+            "glibc",
             "pins_unknown",
+            "with_deps",
             "driver",
             "gpu",
             "base",
@@ -181,7 +217,22 @@ const KEYS: &[(&str, &[&str])] = &[
     ),
     ("target.driver", &["given", "min", "native", "max_branch", "mode"]),
     ("target.gpu", &["given", "name", "capability", "served_by", "code"]),
-    ("target.base", &["repository", "tag", "flavour", "digest", "builder", "builder_tag", "apt"]),
+    (
+        "target.base",
+        &[
+            "repository",
+            "tag",
+            "flavour",
+            "digest",
+            "builder",
+            "builder_tag",
+            "builder_digest",
+            "uv",
+            "uv_tag",
+            "uv_digest",
+            "apt",
+        ],
+    ),
     (
         "target.package",
         &[
@@ -193,10 +244,15 @@ const KEYS: &[(&str, &[&str])] = &[
             "extras",
             "requested",
             "source_build",
+            "file",
+            "path",
+            "size",
             "hash",
+            "origin",
         ],
     ),
-    ("index", &["name", "url"]),
+    ("index", &["name", "url", "files"]),
+    ("mirror", &["of", "at"]),
 ];
 
 /// What the TOML reader says, with its line but without an excerpt that may be a megabyte long.

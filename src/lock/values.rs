@@ -58,6 +58,16 @@ text_kinds! {
     AptName(is_apt_name), "a Debian package name", "`[a-z0-9][a-z0-9+.-]+` of at most 100 characters";
     /// Id of a matrix, `2026.11.0`.
     MatrixId(is_matrix_id), "a matrix id", "`[A-Za-z0-9][A-Za-z0-9._+-]*` of at most 64 characters";
+    /// Name of a file on an index, decoded: `torch-2.9.1+cu126-cp312-cp312-manylinux_2_28_x86_64.whl`.
+    FileName(is_file_name), "a file name of a package", "letters, digits and `._+!-`, ending in `.whl`, `.tar.gz` or `.zip`";
+    /// Address of an index, a folder of files or a mirror, without credentials, query and fragment.
+    Address(is_address), "an address", "`https://host/path` (or `http://`), without credentials, query and fragment";
+    /// What stands in for a registry: a host with a path, or an address.
+    Standin(is_standin), "a mirror", "`registry.example.org/hub` or `https://host/path`, without credentials";
+    /// What may have a mirror: `pypi`, `pytorch`, or the host of a registry.
+    Mirrored(is_mirrored), "what a mirror stands for", "`pypi`, `pytorch` or the host of a registry";
+    /// A line of the requirements in their canonical form.
+    Asked(is_asked), "a line of requirements", "letters, digits and the signs of specifiers, at most 4,000 of them";
     /// What people and nvidia-smi call things: a card, an overlay file.
     Label(is_label), "a plain label", "letters, digits, spaces and `._:/()+,-`, at most 120 characters";
 }
@@ -120,6 +130,53 @@ fn is_matrix_id(text: &str) -> bool {
         && starts(text, |b| b.is_ascii_alphanumeric())
 }
 
+fn is_file_name(text: &str) -> bool {
+    all(text, 255, |b| b.is_ascii_alphanumeric() || b"._+!-".contains(&b))
+        && starts(text, |b| b.is_ascii_alphanumeric() || b == b'_')
+        && [".whl", ".tar.gz", ".zip"].iter().any(|end| text.ends_with(end))
+}
+
+/// Bytes of a URL's host and path that mean nothing to a shell, a Dockerfile or a template.
+fn is_url_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"-._~%+,:=/!".contains(&b)
+}
+
+fn is_address(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|rest| {
+        all(rest, 2000, is_url_byte) && starts(rest, |b| b.is_ascii_alphanumeric() || b == b'[')
+    })
+}
+
+fn is_standin(text: &str) -> bool {
+    is_address(text)
+        || (all(text, 500, is_url_byte)
+            && starts(text, |b| b.is_ascii_alphanumeric())
+            && !text.contains("://"))
+}
+
+fn is_mirrored(text: &str) -> bool {
+    all(text, 255, |b| lower_or_digit(b) || b"._:-".contains(&b)) && starts(text, lower_or_digit)
+}
+
+/// Specifiers and the names of cards; nothing that a shell would read.
+fn is_asked_byte(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b" ._:/()[]+,-<>=!~*@%#".contains(&b)
+}
+
+fn is_asked(text: &str) -> bool {
+    all(text, 4000, is_asked_byte) && text.trim_end() == text
+}
+
+impl Asked {
+    /// A line as near to `text` as a lock can hold. The digest beside it is that of the very text.
+    pub(super) fn of(text: &str) -> Self {
+        let held = |c: char| u8::try_from(c).is_ok_and(is_asked_byte);
+        let line: String = text.chars().take(4000).map(|c| if held(c) { c } else { '?' }).collect();
+        Self(line.trim_end().to_owned())
+    }
+}
+
 fn is_label(text: &str) -> bool {
     all(text, 120, |b| b.is_ascii_alphanumeric() || b" ._:/()+,-".contains(&b))
         && text.trim() == text
@@ -161,6 +218,32 @@ impl fmt::Display for Fetched {
             Self::Digest(digest) => digest.fmt(f),
         }
     }
+}
+
+/// A file of a package, as its index serves it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LockedFile {
+    /// Its name.
+    pub name: FileName,
+    /// Its whole address.
+    pub url: Address,
+    /// Size in bytes.
+    pub size: u64,
+    /// Digest of its bytes.
+    pub sha256: Sha256,
+    /// How the digest was had.
+    pub origin: Origin,
+}
+
+/// How the digest of a file was had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// The index names it.
+    Index,
+    /// The index names none: the file was fetched and its digest computed.
+    Download,
+    /// uv found it, in the index that it was pointed to.
+    Uv,
 }
 
 /// Where a package is installed from.
@@ -261,6 +344,8 @@ macro_rules! words {
 words! {
     Mode, "a driver mode", "native, minor-compat or forward-compat":
         Native = "native", MinorCompat = "minor-compat", ForwardCompat = "forward-compat";
+    Origin, "the origin of a hash", "index, download or uv":
+        Index = "index", Download = "download", Uv = "uv";
     Serving, "a way to serve a card", "exact, same-major or ptx":
         Exact = "exact", SameMajor = "same-major", Ptx = "ptx";
 }

@@ -56,6 +56,8 @@ pub struct Matrix {
     pub image_requirements: Vec<ImageRequirement>,
     /// `python` image tags.
     pub python_images: Vec<PythonImage>,
+    /// Images that bring uv; the last is the one that is rendered.
+    pub uv_images: Vec<UvImage>,
     /// Linux distributions.
     pub distros: Vec<Distro>,
     /// Packages that live on torch.
@@ -532,6 +534,17 @@ pub struct PythonImage {
     pub as_of: String,
     /// Tags that name the Debian release.
     pub variants: Vec<String>,
+    /// Why it is believed.
+    pub evidence: Vec<Evidence>,
+}
+
+/// An image that brings uv.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UvImage {
+    /// `ghcr.io/astral-sh/uv`.
+    pub repository: String,
+    /// `0.13.8`.
+    pub tag: String,
     /// Why it is believed.
     pub evidence: Vec<Evidence>,
 }

@@ -33,6 +33,7 @@ pub struct RawFile {
     pub image_requirements: Vec<RawImageRequirement>,
     pub pytorch_images: Vec<RawPytorchImage>,
     pub python_images: Vec<RawPythonImage>,
+    pub uv_images: Vec<RawUvImage>,
     pub distros: Vec<RawDistro>,
     pub companions: Vec<RawCompanion>,
     pub companion_rules: Vec<RawCompanionRule>,
@@ -530,6 +531,15 @@ pub struct RawPythonImage {
     pub as_of: String,
     #[serde(default)]
     pub variants: Vec<String>,
+    pub source: Vec<RawEvidence>,
+}
+
+/// An image that brings uv; the last row is the one that is rendered.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawUvImage {
+    pub repository: String,
+    pub tag: String,
     pub source: Vec<RawEvidence>,
 }
 

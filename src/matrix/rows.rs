@@ -72,6 +72,10 @@ impl Matrix {
             .image
             .to_string());
         table!("python_images", &self.python_images, |r: &super::PythonImage| r.tag.clone());
+        table!("uv_images", &self.uv_images, |r: &super::UvImage| format!(
+            "{}:{}",
+            r.repository, r.tag
+        ));
         table!("distros", &self.distros, |r: &super::Distro| r.name.clone());
         table!("companions", &self.companions, |r: &super::Companion| format!(
             "{}-{}",

@@ -165,7 +165,7 @@ impl Page {
         let (targets, left_out): (Vec<_>, Vec<_>) = lock.targets.iter().partition(fits);
         let unfetched = |target: &&lock::Target| {
             target.base.digest == Fetched::Unfetched
-                || target.packages.iter().any(|p| p.hash == Fetched::Unfetched)
+                || target.packages.iter().any(|p| p.file.is_none())
         };
         Self {
             lock: LockFacts {
@@ -319,7 +319,7 @@ fn require_cuda(target: &lock::Target) -> Option<String> {
 fn compile(target: &lock::Target, needed: bool) -> Option<Compile> {
     let base = &target.base;
     let image = match &base.builder {
-        Some((repository, tag)) => Image::new(repository, tag, &Fetched::Unfetched, target.python),
+        Some(image) => Image::new(&image.repository, &image.tag, &image.digest, target.python),
         None if needed => Image::new(&base.repository, &base.tag, &base.digest, target.python),
         None => return None,
     };

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::judge::Wheel;
 use super::problem::Pool;
 use super::stack::BaseChoice;
-use crate::domain::{CudaVersion, PythonVersion};
+use crate::domain::{CudaVersion, Glibc, PythonVersion};
 use crate::matrix::{CudaImage, Matrix, PythonImage};
 use crate::requirements::Need;
 
@@ -14,6 +14,11 @@ use crate::requirements::Need;
 pub fn python_image(matrix: &Matrix, python: PythonVersion) -> Option<&PythonImage> {
     let tag = format!("python:3.{}-slim", python.minor);
     matrix.python_images.iter().find(|image| image.tag == tag)
+}
+
+/// The C library of an image, by the Debian release at the end of its tag.
+pub fn glibc(matrix: &Matrix, tag: &str) -> Option<Glibc> {
+    matrix.distro(tag.rsplit('-').next()?)?.glibc
 }
 
 /// Chooses base, builder and packages.

@@ -492,8 +492,13 @@ impl<'m> Search<'_, 'm> {
             driver: judgement.driver,
             driver_given: pool.driver.as_ref().map(|d| d.spec.to_string()),
             gpus: judgement.gpus,
-            base,
             glibc_min: wheel.build.and_then(|b| b.glibc),
+            glibc: base::glibc(self.matrix, &base.tag)
+                .into_iter()
+                .chain(pool.libc.as_ref().and_then(|libc| libc.glibc))
+                .min()
+                .filter(|_| linux),
+            base,
             findings,
             alternatives: Vec::new(),
         }

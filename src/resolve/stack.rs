@@ -62,6 +62,8 @@ pub struct Stack {
     pub base: BaseChoice,
     /// Oldest glibc the file runs on.
     pub glibc_min: Option<Glibc>,
+    /// glibc of the place where it runs: of the image, or of `os` where that is older.
+    pub glibc: Option<Glibc>,
     /// What is worth knowing. Never an error.
     pub findings: Vec<Finding>,
     /// The next best answers.

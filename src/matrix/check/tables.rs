@@ -7,7 +7,7 @@ use crate::domain::{KernelModule, Platform};
 use crate::matrix::model::{
     Archived, Branch, CodeList, CodeRule, CompanionRule, Compiler, CudaImage, CudaRule, Cudnn,
     Distro, Evidence, FirstListed, ForwardCompat, Generation, Gpu, ImageRequirement, MinorCompat,
-    More, PythonImage, Toolkit, ToolkitPackages,
+    More, PythonImage, Toolkit, ToolkitPackages, UvImage,
 };
 use crate::matrix::raw::RawFile;
 
@@ -342,6 +342,12 @@ impl Check {
                 evidence,
             };
             put(&mut self.matrix.python_images, image, |i| i.tag.clone());
+        }
+        for row in raw.uv_images {
+            self.enter("uv_images", &format!("{}:{}", row.repository, row.tag), &[]);
+            let evidence = self.evidence(row.source);
+            let image = UvImage { repository: row.repository, tag: row.tag, evidence };
+            put(&mut self.matrix.uv_images, image, |i| (i.repository.clone(), i.tag.clone()));
         }
         for row in raw.distros {
             self.enter("distros", &row.name, &[]);
