@@ -126,6 +126,16 @@ impl FromStr for Glibc {
 }
 
 impl Glibc {
+    /// `major.minor`.
+    pub const fn new(major: u8, minor: u8) -> Self {
+        Self(major, minor)
+    }
+
+    /// Major and minor.
+    pub const fn parts(self) -> (u8, u8) {
+        (self.0, self.1)
+    }
+
     /// The floor that a wheel's platform tag states (PEP 600 and its forerunners), lowest of several.
     pub fn of_tag(tag: &str) -> Option<Self> {
         tag.split('.')
