@@ -3,6 +3,7 @@
 //! Ground floor: reads no file, opens no library, knows nothing of YAML or of the command line.
 //! A value that exists has been checked; each type lists in its tests what it reads and refuses.
 
+mod condition;
 mod digest;
 mod finding;
 mod gpu;
@@ -10,6 +11,7 @@ mod package;
 mod platform;
 mod version;
 
+pub use condition::{Compare, Condition, Setting, Variable};
 pub use digest::{Hasher, Sha256};
 pub use finding::{Code, Fact, Finding, Place, Severity};
 pub use gpu::{CodeTarget, ComputeCapability, GpuKind, KernelModule, Suffix, gpu_key};

@@ -43,7 +43,8 @@ mod tests {
 
     #[test]
     fn names_that_may_be_files() {
-        for name in ["a-1.0.tar.gz", "torch-2.6.0+cu126-cp312-cp312-linux_x86_64.whl", "_a", "1!2"] {
+        for name in ["a-1.0.tar.gz", "torch-2.6.0+cu126-cp312-cp312-linux_x86_64.whl", "_a", "1!2"]
+        {
             assert!(is_plain_name(name), "{name}");
         }
         let long = "a".repeat(256);

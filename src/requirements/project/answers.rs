@@ -6,9 +6,9 @@ use pep440_rs::VersionSpecifiers;
 
 use super::compare::{Ranged, builds_differ, contradict, meet};
 use super::demand::{By, Choice, CudaSaid, Demand, Kind, Project, PythonSaid};
-use super::marker::{Marker, Setting};
+use super::marker::Marker;
 use super::reader::of_pytorch;
-use crate::domain::{Place, WheelVariant};
+use crate::domain::{Place, Setting, WheelVariant};
 
 /// Answers that are made; a project with more of them is asked to choose.
 const MAX_ANSWERS: usize = 24;

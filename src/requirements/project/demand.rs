@@ -5,8 +5,8 @@ use std::fmt;
 use pep440_rs::{Operator, Version, VersionSpecifier, VersionSpecifiers};
 use version_ranges::Ranges;
 
-use super::marker::{Marker, Setting};
-use crate::domain::{Finding, Place, WheelVariant};
+use super::marker::Marker;
+use crate::domain::{Finding, Place, Setting, WheelVariant};
 
 /// Everything that was read, in the order in which it was read.
 #[derive(Debug, Clone, Default)]

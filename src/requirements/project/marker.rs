@@ -6,8 +6,7 @@ use std::str::FromStr as _;
 
 use pep508_rs::{ExtraName, MarkerEnvironment, MarkerEnvironmentBuilder, MarkerTree};
 
-use super::condition::{Condition, Variable};
-use crate::domain::{Platform, PythonVersion, normalise_name};
+use crate::domain::{Condition, Platform, PythonVersion, Setting, Variable};
 
 /// Longest marker that is read, in bytes.
 const MAX_BYTES: usize = 4096;
@@ -134,20 +133,14 @@ impl Marker {
         Platform::ALL.iter().any(|platform| {
             let mut minors = PythonVersion::MINORS;
             minors.any(|minor| {
-                both.evaluate(&Setting::new(*platform, PythonVersion::new(minor)).algebra(), &[])
+                both.evaluate(&algebra(&Setting::new(*platform, PythonVersion::new(minor))), &[])
             })
         })
     }
 
     /// Whether it holds there, with these extras asked for: as pip does, for one after the other.
     pub fn holds(&self, setting: &Setting, extras: &[String]) -> bool {
-        let with = |extra: &str| {
-            self.condition.holds(&|variable| match variable {
-                Variable::Extra => extra,
-                variable => setting.value(variable),
-            })
-        };
-        if extras.is_empty() { with("") } else { extras.iter().any(|e| with(&normalise_name(e))) }
+        self.condition.holds_in(setting, extras)
     }
 }
 
@@ -219,68 +212,22 @@ impl fmt::Display for Marker {
     }
 }
 
-/// The environment of a target. What a container does not decide (the kernel's release) is empty.
-#[derive(Debug, Clone)]
-pub struct Setting {
-    platform: Platform,
-    /// `3.12`
-    python: String,
-    /// `3.12.4`
-    full: String,
-}
-
-impl Setting {
-    /// CPython of this version on this platform.
-    pub fn new(platform: Platform, python: PythonVersion) -> Self {
-        let full = python.pep440().to_string();
-        Self { platform, python: format!("3.{}", python.minor), full }
-    }
-
-    /// The same, for the algebra.
-    fn algebra(&self) -> MarkerEnvironment {
-        let environment = MarkerEnvironment::try_from(MarkerEnvironmentBuilder {
-            implementation_name: self.value(Variable::ImplementationName),
-            implementation_version: &self.full,
-            os_name: self.value(Variable::OsName),
-            platform_machine: self.value(Variable::PlatformMachine),
-            platform_python_implementation: self.value(Variable::PythonImplementation),
-            platform_release: "",
-            platform_system: self.value(Variable::PlatformSystem),
-            platform_version: "",
-            python_full_version: &self.full,
-            python_version: &self.python,
-            sys_platform: self.value(Variable::SysPlatform),
-        });
-        environment.expect("versions made of numbers")
-    }
-
-    fn value(&self, variable: Variable) -> &str {
-        let (os_name, sys_platform, platform_system) = match self.platform {
-            Platform::LinuxAmd64 | Platform::LinuxArm64 | Platform::LinuxPpc64le => {
-                ("posix", "linux", "Linux")
-            }
-            Platform::WindowsAmd64 | Platform::WindowsArm64 => ("nt", "win32", "Windows"),
-            Platform::MacosArm64 | Platform::MacosAmd64 => ("posix", "darwin", "Darwin"),
-        };
-        match variable {
-            Variable::PythonVersion => &self.python,
-            Variable::PythonFullVersion | Variable::ImplementationVersion => &self.full,
-            Variable::OsName => os_name,
-            Variable::SysPlatform => sys_platform,
-            Variable::PlatformSystem => platform_system,
-            Variable::PlatformMachine => match self.platform {
-                Platform::LinuxAmd64 | Platform::MacosAmd64 => "x86_64",
-                Platform::LinuxArm64 => "aarch64",
-                Platform::LinuxPpc64le => "ppc64le",
-                Platform::WindowsAmd64 => "AMD64",
-                Platform::WindowsArm64 => "ARM64",
-                Platform::MacosArm64 => "arm64",
-            },
-            Variable::PythonImplementation => "CPython",
-            Variable::ImplementationName => "cpython",
-            Variable::PlatformRelease | Variable::PlatformVersion | Variable::Extra => "",
-        }
-    }
+/// An environment, for the algebra.
+fn algebra(setting: &Setting) -> MarkerEnvironment {
+    let environment = MarkerEnvironment::try_from(MarkerEnvironmentBuilder {
+        implementation_name: setting.value(Variable::ImplementationName),
+        implementation_version: setting.value(Variable::ImplementationVersion),
+        os_name: setting.value(Variable::OsName),
+        platform_machine: setting.value(Variable::PlatformMachine),
+        platform_python_implementation: setting.value(Variable::PythonImplementation),
+        platform_release: "",
+        platform_system: setting.value(Variable::PlatformSystem),
+        platform_version: "",
+        python_full_version: setting.value(Variable::PythonFullVersion),
+        python_version: setting.value(Variable::PythonVersion),
+        sys_platform: setting.value(Variable::SysPlatform),
+    });
+    environment.expect("versions made of numbers")
 }
 
 #[cfg(test)]

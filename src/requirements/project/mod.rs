@@ -5,7 +5,6 @@
 
 mod answers;
 mod compare;
-mod condition;
 mod config;
 mod demand;
 mod discover;
@@ -17,6 +16,7 @@ mod reader;
 mod requirement;
 mod source;
 
+pub use crate::domain::Setting;
 pub use answers::{Answer, Said, Wish};
 pub use compare::contradict;
 pub use demand::{
@@ -25,5 +25,5 @@ pub use demand::{
 };
 pub use discover::{files, folder};
 pub(crate) use link::mask;
-pub use marker::{Marker, Setting};
+pub use marker::Marker;
 pub use source::Files;

@@ -11,7 +11,7 @@ use std::str::FromStr as _;
 use pep440_rs::{Version, VersionSpecifier};
 use pep508_rs::MarkerTree;
 
-use crate::domain::{normalise_name, shown};
+use super::{Platform, PythonVersion, normalise_name, shown};
 
 /// Brackets inside each other, at most this deep.
 const MAX_DEPTH: usize = 50;
@@ -134,6 +134,17 @@ impl Condition {
         }
     }
 
+    /// Whether it holds there, with these extras asked for: as pip does, for one after the other.
+    pub fn holds_in(&self, setting: &Setting, extras: &[String]) -> bool {
+        let with = |extra: &str| {
+            self.holds(&|variable| match variable {
+                Variable::Extra => extra,
+                variable => setting.value(variable),
+            })
+        };
+        if extras.is_empty() { with("") } else { extras.iter().any(|e| with(&normalise_name(e))) }
+    }
+
     /// The same, for the algebra.
     pub fn tree(&self) -> MarkerTree {
         match self {
@@ -225,6 +236,53 @@ fn comparison(variable: Variable, operator: &str, value: &str) -> MarkerTree {
     let quote = if value.contains('"') { '\'' } else { '"' };
     let text = format!("{} {operator} {quote}{value}{quote}", variable.name());
     MarkerTree::from_str(&text).unwrap_or(MarkerTree::TRUE)
+}
+
+/// The environment of a target. What a container does not decide (the kernel's release) is empty.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    platform: Platform,
+    /// `3.12`
+    python: String,
+    /// `3.12.4`
+    full: String,
+}
+
+impl Setting {
+    /// CPython of this version on this platform.
+    pub fn new(platform: Platform, python: PythonVersion) -> Self {
+        let full = python.pep440().to_string();
+        Self { platform, python: format!("3.{}", python.minor), full }
+    }
+
+    /// The value of a variable there.
+    pub fn value(&self, variable: Variable) -> &str {
+        let (os_name, sys_platform, platform_system) = match self.platform {
+            Platform::LinuxAmd64 | Platform::LinuxArm64 | Platform::LinuxPpc64le => {
+                ("posix", "linux", "Linux")
+            }
+            Platform::WindowsAmd64 | Platform::WindowsArm64 => ("nt", "win32", "Windows"),
+            Platform::MacosArm64 | Platform::MacosAmd64 => ("posix", "darwin", "Darwin"),
+        };
+        match variable {
+            Variable::PythonVersion => &self.python,
+            Variable::PythonFullVersion | Variable::ImplementationVersion => &self.full,
+            Variable::OsName => os_name,
+            Variable::SysPlatform => sys_platform,
+            Variable::PlatformSystem => platform_system,
+            Variable::PlatformMachine => match self.platform {
+                Platform::LinuxAmd64 | Platform::MacosAmd64 => "x86_64",
+                Platform::LinuxArm64 => "aarch64",
+                Platform::LinuxPpc64le => "ppc64le",
+                Platform::WindowsAmd64 => "AMD64",
+                Platform::WindowsArm64 => "ARM64",
+                Platform::MacosArm64 => "arm64",
+            },
+            Variable::PythonImplementation => "CPython",
+            Variable::ImplementationName => "cpython",
+            Variable::PlatformRelease | Variable::PlatformVersion | Variable::Extra => "",
+        }
+    }
 }
 
 /// What is left to read.
