@@ -93,7 +93,7 @@ fn may(room: &str) -> &'static [&'static str] {
         "lock" => &["domain", "tree", "matrix", "resolve"],
         "index" => &["domain"],
         "closure" => &["domain", "index", "lock"],
-        "net" => &["domain", "index"],
+        "net" => &["domain", "tree", "index"],
         "render" => &["domain", "lock"],
         "host" => &["domain"],
         "report" => &["domain", "requirements", "matrix", "resolve", "lock", "render", "error"],
