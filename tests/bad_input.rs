@@ -138,6 +138,90 @@ fn an_unknown_key_is_a_mistake_and_x_is_yours() {
 }
 
 #[test]
+fn mirrors_that_are_none() {
+    let mirrors = |line: &str| yaml(format!("mirrors:\n  {line}\n{GOOD}"));
+    mirrors("pypi: ftp://a.test")
+        .says(
+            2,
+            &["`ftp://a.test` is no address of a mirror of `pypi`", "gpuseal.yaml:2:9", "help:"],
+        )
+        .underlines("ftp://a.test");
+    mirrors("pipy: https://a.test")
+        .says(2, &["no `pipy`", "did you mean `pypi`?", "gpuseal.yaml:2:3"])
+        .underlines("pipy");
+    mirrors("docker.io: http://registry.example.org")
+        .says(2, &["plain http is for this machine alone", "gpuseal.yaml:2:14"]);
+    mirrors("pypi: \"https://a.test/\\nRUN id\"").says(2, &["letters that no address needs"]);
+    mirrors("pypi: [a]").says(2, &["gpuseal.yaml:2"]);
+    yaml(format!("mirors: {{}}\n{GOOD}")).says(2, &["did you mean `mirrors`?"]);
+    toml("[tool.gpuseal.mirrors]\ndocker.io = \"a.test\"\n[tool.gpuseal.targets.a]\ngpus = [\"h100\"]\n")
+        .says(2, &["pyproject.toml:2:", "quote a key that has a dot"]);
+    let many: String = (0..101).fold(String::new(), |mut text, n| {
+        let _ = writeln!(text, "  r{n}.test: a.test");
+        text
+    });
+    yaml(format!("mirrors:\n{many}{GOOD}")).says(2, &["more than the 100 registries"]);
+    // A variable is named like a flag.
+    let project = folder(&[("gpuseal.yaml", GOOD)]);
+    let mut command = gpuseal(project.path());
+    command.arg("resolve").env("GPUSEAL_MIRROR_GHCR_IO", "http://a.test");
+    support::finish(&mut command).says(2, &["GPUSEAL_MIRROR_GHCR_IO", "`ghcr.io`", "help:"]);
+}
+
+#[test]
+fn a_password_of_a_mirror_is_not_shown() {
+    for line in ["pypi: https://me:hunter2@a.test/simple", "docker.io: me:hunter2@a.test/hub"] {
+        let run = yaml(format!("mirrors: {{{line}}}\n{GOOD}"));
+        assert!(!run.all().contains("hunter2"), "{}", run.all());
+        run.says(2, &["has credentials in its address", "gpuseal.yaml:1", "help: leave them out"]);
+    }
+}
+
+#[test]
+fn mirrors_are_no_demand() {
+    let project = folder(&[("gpuseal.yaml", GOOD)]);
+    run(project.path(), &["lock", "--offline"]).says(0, &["wrote"]);
+    let mirrors = "mirrors:\n  pypi: https://a.test/simple\n  docker.io: r.test/hub\n";
+    write(project.path(), "gpuseal.yaml", format!("{mirrors}{GOOD}"));
+    run(project.path(), &["lock", "--offline", "--check"]).says(0, &["up to date"]);
+    // From where each was taken is told; the variable stands over the file.
+    let mut command = gpuseal(project.path());
+    command.args(["resolve", "-v"]).env("GPUSEAL_MIRROR_DOCKER_IO", "127.0.0.1:5000");
+    support::finish(&mut command).says(
+        0,
+        &["mirrors.pypi: from gpuseal.yaml:2", "mirrors.docker.io: from GPUSEAL_MIRROR_DOCKER_IO"],
+    );
+}
+
+#[test]
+fn the_matrix_may_have_a_mirror() {
+    let mirrored = |at: &str| format!("mirrors: {{matrix: {at}}}\n{GOOD}");
+    let project = folder(&[("sub/gpuseal.yaml", &mirrored("../facts"))]);
+    // A path is taken from the folder of the file.
+    let resolve = ["resolve", "--project", "sub"];
+    run(project.path(), &resolve).says(2, &["facts"]);
+    copy(&root().join("matrices"), &project.path().join("facts"));
+    run(project.path(), &resolve).says(0, &["h100"]);
+    write(project.path(), "facts/gpus.yaml", "gpus: {}\nwhat: 1\n");
+    run(project.path(), &resolve).says(2, &["bad row"]);
+    run(project.path(), &["lock", "--offline", "--project", "sub"]).says(2, &["bad row"]);
+    run(project.path(), &["inputs", "sub"]).says(2, &["bad row"]);
+    // Variable and flag stand before it.
+    let matrices = root().join("matrices");
+    for variable in ["GPUSEAL_MIRROR_MATRIX", "GPUSEAL_MATRIX"] {
+        let mut command = gpuseal(project.path());
+        command.args(resolve).env(variable, &matrices);
+        support::finish(&mut command).says(0, &["h100"]);
+    }
+    let mut command = gpuseal(project.path());
+    command.args(["matrix", "list"]).env("GPUSEAL_MIRROR_MATRIX", "facts");
+    support::finish(&mut command).says(2, &["bad row"]);
+    let mut command = gpuseal(project.path());
+    command.args(["matrix", "list"]).env("GPUSEAL_MIRROR_MATRIX", "https://a.test/facts");
+    support::finish(&mut command).says(2, &["GPUSEAL_MIRROR_MATRIX", "disk"]);
+}
+
+#[test]
 fn two_files_say_what_is_wanted() {
     let project = folder(&[
         ("gpuseal.yaml", GOOD),

@@ -12,6 +12,8 @@ mod render;
 mod resolve;
 mod wanted;
 
+use std::path::Path;
+
 use clap::Parser;
 
 pub use args::{Cli, Format};
@@ -31,7 +33,7 @@ pub fn main() -> Exit {
         }
     };
     let output = Output::new(&cli.global);
-    match run(&cli, &output) {
+    match run(cli, &output) {
         Ok(exit) => exit,
         Err(err) => {
             output.error(&err);
@@ -48,15 +50,40 @@ pub fn report_bug() {
     );
 }
 
-fn run(cli: &Cli, output: &Output) -> Result<Exit, Error> {
-    let load = || Matrix::load(cli.global.matrix.as_deref(), &cli.global.overlay);
+fn run(mut cli: Cli, output: &Output) -> Result<Exit, Error> {
+    if cli.global.matrix.is_none() {
+        cli.global.matrix = wanted::matrix_of_variable()?;
+    }
+    let global = &cli.global;
+    let load = || Ok::<_, Error>(Matrix::load(global.matrix.as_deref(), &global.overlay)?);
+    // What the configuration names stands behind flag and variable.
+    let load_for = |project: &Path, config: Option<&Path>| {
+        if global.matrix.is_some() {
+            return load();
+        }
+        let matrix = wanted::matrix_of_config(project, config)?;
+        Ok(Matrix::load(matrix.as_deref(), &global.overlay)?)
+    };
+    let load_wanted = |args: &args::Wanted| load_for(&args.project, args.config.as_deref());
     match &cli.command {
-        args::Command::Resolve(args) => resolve::run(args, &load()?, output),
+        args::Command::Resolve(args) => resolve::run(args, &load_wanted(&args.wanted)?, output),
         args::Command::Init(args) => init::run(args, &load()?, output),
-        args::Command::Inputs(args) => inputs::run(args, &load()?, output),
-        args::Command::Check(args) => check::run(args, &load()?, output),
-        args::Command::Lock(args) => lock::run(args, &load()?, output),
+        args::Command::Inputs(args) if args.path.is_file() && args.config.is_none() => {
+            inputs::run(args, &load()?, output)
+        }
+        args::Command::Inputs(args) => {
+            inputs::run(args, &load_for(&args.path, args.config.as_deref())?, output)
+        }
+        args::Command::Check(args) => {
+            let here = args.target.as_ref().map(|_| Path::new("."));
+            let matrix = match args.project.as_deref().or(here) {
+                Some(project) => load_for(project, None)?,
+                None => load()?,
+            };
+            check::run(args, &matrix, output)
+        }
+        args::Command::Lock(args) => lock::run(args, &load_wanted(&args.wanted)?, output),
         args::Command::Render(args) => render::run(args, output),
-        args::Command::Matrix(args) => matrix::run(args, &cli.global, output),
+        args::Command::Matrix(args) => matrix::run(args, global, output),
     }
 }

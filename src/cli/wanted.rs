@@ -1,6 +1,8 @@
 //! Requirements of a command: the file, then the flags over it.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::args::{Format, Wanted};
@@ -59,6 +61,7 @@ pub fn over(
     for word in &args.allow {
         wanted.allow.add(word).map_err(|err| Error::usage(format!("--allow: {err}")))?;
     }
+    mirrors(&mut wanted, variables())?;
     if let (Some(torch), Some(cuda)) = (wanted.torch.as_ref().and_then(|t| t.variant), &wanted.cuda)
         && torch.cuda().is_none_or(|c| !cuda.admits(c))
     {
@@ -101,6 +104,33 @@ pub fn over(
     Ok(wanted)
 }
 
+/// What comes behind `GPUSEAL_MIRROR_` in the names of variables, with their values.
+fn variables() -> BTreeMap<String, String> {
+    let text = |pair: (OsString, OsString)| Some((pair.0.into_string().ok()?, pair.1));
+    std::env::vars_os()
+        .filter_map(text)
+        .filter_map(|(name, value)| {
+            let suffix = name.strip_prefix("GPUSEAL_MIRROR_")?.to_owned();
+            Some((suffix, value.to_string_lossy().into_owned()))
+        })
+        .filter(|(suffix, value)| !suffix.is_empty() && !value.trim().is_empty())
+        .collect()
+}
+
+/// Lays variables over the mirrors of the file.
+fn mirrors(wanted: &mut Requirements, variables: BTreeMap<String, String>) -> Result<(), Error> {
+    for (suffix, at) in variables {
+        let of = wanted.mirrors.named_by(&suffix);
+        let name = format!("GPUSEAL_MIRROR_{suffix}");
+        wanted.mirrors.set(&of, &at).map_err(|err| Error::Usage {
+            message: format!("{name}: {}", err.message),
+            help: err.help,
+        })?;
+        wanted.origins.insert(format!("mirrors.{of}"), name);
+    }
+    Ok(())
+}
+
 /// The configuration, as the file has it.
 ///
 /// # Errors
@@ -111,6 +141,29 @@ pub fn config(args: &Wanted) -> Result<Option<Requirements>, Error> {
         None => requirements::find(&args.project)?,
     };
     Ok(file.map(|file| requirements::read(&file)).transpose()?)
+}
+
+/// Where `GPUSEAL_MIRROR_MATRIX` says that the matrix is.
+///
+/// # Errors
+/// It is no name of a file or folder.
+pub fn matrix_of_variable() -> Result<Option<PathBuf>, Error> {
+    let mut wanted = Requirements::default();
+    let matrix = variables().into_iter().filter(|(suffix, _)| suffix == "MATRIX");
+    mirrors(&mut wanted, matrix.collect())?;
+    Ok(wanted.mirrors.matrix.map(PathBuf::from))
+}
+
+/// Where the configuration says that the matrix is.
+///
+/// # Errors
+/// What is wrong with the configuration.
+pub fn matrix_of_config(project: &Path, config: Option<&Path>) -> Result<Option<PathBuf>, Error> {
+    let file = match config {
+        Some(file) => Some(file.to_path_buf()),
+        None => requirements::find(project)?,
+    };
+    Ok(file.map(|file| requirements::matrix_of(&file)).transpose()?.flatten())
 }
 
 /// Reads the value of a flag.

@@ -9,12 +9,13 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::project::{Files, mask};
-use super::{Bad, Error, Requirements, Target, is_target_name};
+use super::{Bad, BadMirror, Error, Requirements, Target, is_target_name};
 use crate::domain::{Package, ParseError, shown};
 use crate::{tree, yaml};
 
 /// Keys of the file and of a target.
-const KEYS: &[&str] = &["torch", "python", "cuda", "with", "needs", "prefer", "allow", "targets"];
+const KEYS: &[&str] =
+    &["torch", "python", "cuda", "with", "needs", "prefer", "allow", "mirrors", "targets"];
 const TARGET_KEYS: &[&str] = &["gpus", "driver", "platform", "os", "kernel_module"];
 
 /// Largest configuration that is read, in bytes.
@@ -39,6 +40,7 @@ struct File {
     needs: Vec<String>,
     prefer: Option<String>,
     allow: Vec<String>,
+    mirrors: Option<BTreeMap<String, String>>,
     targets: Option<BTreeMap<String, RawTarget>>,
 }
 
@@ -138,11 +140,16 @@ fn from_toml(path: &Path, text: &str, err: &toml::de::Error) -> Error {
         let line = text[..start].matches('\n').count() + 1;
         (line, start - line_start..(span.end.min(text.len()).max(start + 1)) - line_start)
     });
-    let quote = err
-        .message()
-        .contains("expected a string")
-        .then(|| "versions are text: quote them, as in python = \"3.10\"".to_owned());
-    bad(path, text, place, err.message().to_owned(), quote)
+    let text_wanted = err.message().contains("expected a string");
+    let quote = match text_wanted {
+        // `docker.io = "..."` is a table `docker` with a key `io`.
+        true if err.message().contains("map") => {
+            Some("quote a key that has a dot, as in \"docker.io\" = \"...\"")
+        }
+        true => Some("versions are text: quote them, as in python = \"3.10\""),
+        false => None,
+    };
+    bad(path, text, place, err.message().to_owned(), quote.map(str::to_owned))
 }
 
 fn bad(
@@ -175,6 +182,18 @@ fn locate(text: &str, value: &str) -> Option<(usize, std::ops::Range<usize>)> {
             (edge(before) && edge(after)).then(|| (number, at..at + value.len()))
         })
     })
+}
+
+/// Where the configuration says that the matrix is: asked for before anything is read with it.
+///
+/// # Errors
+/// As [`read`], when the file speaks of a matrix at all.
+pub fn matrix_of(path: &Path) -> Result<Option<PathBuf>, Error> {
+    // Most files do not, and are then read but once.
+    if !load(path)?.contains("matrix") {
+        return Ok(None);
+    }
+    Ok(read(path)?.mirrors.matrix.map(PathBuf::from))
 }
 
 /// Reads a configuration file.
@@ -294,6 +313,14 @@ impl Reader<'_> {
         value.map(|v| self.parse(key, v)).transpose()
     }
 
+    /// The line is not shown where a password stands in it.
+    fn bad_mirror(&self, of: &str, at: &str, err: BadMirror) -> Error {
+        let place = locate(self.text, if err.key { of } else { at });
+        let text = if err.secret { "" } else { self.text };
+        let place = place.or_else(|| locate(self.text, of));
+        bad(self.path, text, place, err.message, err.help)
+    }
+
     fn requirements(&self, file: File) -> Result<Requirements, Error> {
         let mut wanted = Requirements { file: Some(self.path.into()), ..Requirements::default() };
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -329,6 +356,16 @@ impl Reader<'_> {
                 .allow
                 .add(word)
                 .map_err(|err| self.wrong(word, format!("allow: {err}"), None))?;
+        }
+        let mirrors = file.mirrors.unwrap_or_default();
+        for (of, at) in &mirrors {
+            wanted.mirrors.set(of, at).map_err(|err| self.bad_mirror(of, at, err))?;
+            let line = locate(self.text, of).map_or(String::new(), |(line, _)| format!(":{line}"));
+            wanted.origins.insert(format!("mirrors.{of}"), format!("{name}{line}"));
+        }
+        // A path is taken from the folder of the file that names it.
+        if let (Some(matrix), Some(folder)) = (&mut wanted.mirrors.matrix, self.path.parent()) {
+            *matrix = folder.join(&*matrix).to_string_lossy().into_owned();
         }
         let raw_targets = file.targets.unwrap_or_default();
         for (count, most, what) in [

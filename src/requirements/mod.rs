@@ -3,6 +3,7 @@
 //! Knows nothing of the matrix: whether a card or a release exists is asked one floor up.
 
 mod config;
+mod mirrors;
 pub mod project;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,8 @@ use crate::domain::{
     TorchVersion, WheelVariant,
 };
 
-pub use config::{PLACEHOLDER, find, in_project, read};
+pub use config::{PLACEHOLDER, find, in_project, matrix_of, read};
+pub use mirrors::{BadMirror, Mirrors};
 
 /// Everything a resolution depends on, besides the matrix. `T` is a pool of machines: as written,
 /// or placed in the matrix.
@@ -39,6 +41,8 @@ pub struct Requirements<T = Target> {
     pub allow: Allow,
     /// Where it is to run, by name, in the order of the file.
     pub targets: Vec<T>,
+    /// Where files come from; no part of the canonical text.
+    pub mirrors: Mirrors,
     /// File the targets were read from, for messages.
     pub file: Option<PathBuf>,
     /// Origin of each value, for `-v`: `torch` -> `gpuseal.yaml:3`.
@@ -340,6 +344,7 @@ impl<T> Default for Requirements<T> {
             prefer: Prefer::default(),
             allow: Allow::default(),
             targets: Vec::new(),
+            mirrors: Mirrors::default(),
             file: None,
             origins: BTreeMap::new(),
         }

@@ -3,7 +3,7 @@
 use super::case::{Driver, Libc, platform_of};
 use crate::domain::{KernelModule, Platform};
 use crate::matrix::{GpuMatch, Matrix};
-use crate::requirements::{Requirements, Target};
+use crate::requirements::{Mirrors, Requirements, Target};
 
 /// What is to be solved: requirements whose targets are placed. Cheap to copy and to change:
 /// explanations solve many variations of it.
@@ -69,6 +69,8 @@ impl Requirements<Pool> {
             prefer: wanted.prefer,
             allow: wanted.allow,
             targets,
+            // Where files come from decides nothing here.
+            mirrors: Mirrors::default(),
             file: wanted.file.clone(),
             origins: wanted.origins.clone(),
         })
