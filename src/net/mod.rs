@@ -3,3 +3,32 @@
 //! Async stays here and in `cli`. Nothing here prints: a watcher is told, and `cli` speaks.
 
 pub mod settings;
+//!
+//! Whatever a server says is hostile until shown otherwise: sizes, counts, waits and redirects have
+//! caps, and a file with a known digest must have it. `HEAD` is never sent: servers lie there more
+//! often than in an answer that they have to fill.
+
+mod auth;
+mod body;
+mod cache;
+mod client;
+mod error;
+mod place;
+mod range;
+mod retry;
+mod stored;
+mod wire;
+
+pub use auth::Keyring;
+pub use cache::Cache;
+pub use client::{Client, Download, Expect, Options, Page, Request, Silent, Traffic, Watcher};
+pub use error::{Error, Phase};
+pub use place::{Origin, masked};
+pub use range::{Part, Want};
+
+/// Makes ring the provider of cryptography of this process, once. Every TLS connection needs one,
+/// those of other HTTP clients in this room too.
+pub fn use_ring() {
+    // An error only says that there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
