@@ -1,8 +1,6 @@
 //! The only HTTP client: indexes, wheels, registries, and the cache of what they said.
 //!
 //! Async stays here and in `cli`. Nothing here prints: a watcher is told, and `cli` speaks.
-
-pub mod settings;
 //!
 //! Whatever a server says is hostile until shown otherwise: sizes, counts, waits and redirects have
 //! caps, and a file with a known digest must have it. `HEAD` is never sent: servers lie there more
@@ -15,8 +13,12 @@ mod client;
 mod error;
 mod place;
 mod range;
+pub mod registry;
 mod retry;
+pub mod settings;
 mod stored;
+mod tls;
+pub mod wheel;
 mod wire;
 
 pub use auth::Keyring;
