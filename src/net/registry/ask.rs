@@ -408,9 +408,10 @@ fn judged(
     with_credentials: bool,
 ) -> Result<Answer, RegistryError> {
     let Question { place, registry, repository, .. } = question;
-    let limited = answer.code().is_some_and(|code| code == "TOOMANYREQUESTS");
+    let limited = |answer: &Answer| answer.code().is_some_and(|code| code == "TOOMANYREQUESTS");
     match answer.status {
-        status if status == 429 || (limited && status != 200) => Err(RegistryError::RateLimited {
+        200 => Ok(answer),
+        status if status == 429 || limited(&answer) => Err(RegistryError::RateLimited {
             host: place.host.clone(),
             registry: registry.to_owned(),
             after: answer.retry_after,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::name::canonical;
+
 /// What a registry did not answer, or answered otherwise than its protocol says.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
@@ -176,9 +178,11 @@ impl RegistryError {
             }
             Self::NoPlatform { .. } => "take another image, or another platform for the target".into(),
             Self::Denied { host, with_credentials: true, .. } => {
+                let host = canonical(host);
                 format!("check the name, and whether the account you logged in with may read it: `docker login {host}`")
             }
             Self::Denied { host, .. } => {
+                let host = canonical(host);
                 format!("check the name; a private repository needs `docker login {host}` or `podman login {host}`")
             }
             Self::RateLimited { registry, .. } => format!(
