@@ -65,6 +65,51 @@ pub enum Error {
     /// Lines of the project that cannot all hold.
     #[error("the project's files contradict each other: {}", first(.0))]
     Contradiction(Vec<crate::domain::Finding>),
+    /// The network or an index.
+    #[error(transparent)]
+    Net(Box<crate::net::Error>),
+    /// A file of an index.
+    #[error(transparent)]
+    Wheel(Box<crate::net::wheel::WheelError>),
+    /// A page of an index that is none.
+    #[error("`{url}` is no page of an index: {why}")]
+    Page {
+        /// The page.
+        url: String,
+        /// What is wrong with it.
+        why: Box<crate::index::page::PageError>,
+    },
+    /// A registry.
+    #[error(transparent)]
+    Registry(Box<crate::net::registry::RegistryError>),
+    /// Nobody knows where PyPI is.
+    #[error(transparent)]
+    Settings(Box<crate::net::settings::SettingsError>),
+    /// Packages of which no file fits, or that exclude each other.
+    #[error(transparent)]
+    Closure(Box<crate::closure::Error>),
+    /// The same file with two digests.
+    #[error("`{}` has two digests: {} in the lock, {} from the index; nothing was written", .0.file, .0.old, .0.new)]
+    TwoDigests(Box<crate::closure::TwoDigests>),
+    /// A file says that a target cannot run.
+    #[error("target `{target}`: {}: the matrix says {}, and `{}` says {}; nothing was written", .disagreement.what, .disagreement.matrix, .disagreement.source, .disagreement.file)]
+    Disagrees {
+        /// The target.
+        target: String,
+        /// Both sides.
+        disagreement: Box<crate::closure::Disagreement>,
+    },
+    /// uv, which solves a project's other packages.
+    #[error("{message}")]
+    Uv {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: Option<String>,
+    },
+    /// Control-C.
+    #[error("interrupted; nothing was written")]
+    Interrupted,
     /// A flag or argument.
     #[error("{message}")]
     Usage {
@@ -87,6 +132,24 @@ pub enum Error {
     },
 }
 
+macro_rules! boxed {
+    ($($variant:ident($error:ty)),+ $(,)?) => {$(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        }
+    )+};
+}
+
+boxed! {
+    Net(crate::net::Error),
+    Wheel(crate::net::wheel::WheelError),
+    Registry(crate::net::registry::RegistryError),
+    Settings(crate::net::settings::SettingsError),
+    Closure(crate::closure::Error),
+}
+
 fn first(findings: &[crate::domain::Finding]) -> &str {
     findings.first().map_or("", |finding| &finding.message)
 }
@@ -103,12 +166,37 @@ impl Error {
             Self::Requirements(err) => err.help(),
             Self::Lock(err) => err.help(),
             Self::Render(err) => err.help(),
-            Self::Usage { help, .. } | Self::Unplaced { help, .. } => help.clone(),
+            Self::Usage { help, .. } | Self::Unplaced { help, .. } | Self::Uv { help, .. } => {
+                help.clone()
+            }
             Self::Host(_) => {
                 Some("name the card with --gpu, as nvidia-smi prints it, and the --driver".into())
             }
             Self::Contradiction(_) => Some("`gpuseal inputs` shows every line".into()),
-            Self::Matrix(_) | Self::Io(_) => None,
+            Self::Net(err) => err.help(),
+            Self::Wheel(err) => err.help(),
+            Self::Registry(err) => err.help(),
+            Self::Settings(err) => err.help(),
+            Self::Closure(err) => err.help(),
+            Self::Page { why, .. } => Some(why.help()),
+            Self::TwoDigests(clash) => Some(format!(
+                "the same name never stands for other bytes: look at what the index says about it, then run `gpuseal lock --accept-hash {}`",
+                clash.package
+            )),
+            Self::Disagrees { .. } => Some(
+                "the file wins: take another build with --cuda or --torch, and report the row of the matrix".into(),
+            ),
+            Self::Matrix(_) | Self::Io(_) | Self::Interrupted => None,
+        }
+    }
+
+    /// The network was not to be asked, and the cache does not know.
+    pub fn is_offline(&self) -> bool {
+        match self {
+            Self::Net(err) => err.is_offline(),
+            Self::Wheel(err) => err.is_offline(),
+            Self::Settings(_) => true,
+            _ => false,
         }
     }
 
@@ -134,7 +222,17 @@ impl Error {
         match self {
             Self::Unplaced { unknown: true, .. } => Exit::Unknown,
             Self::Host(_) => Exit::CannotJudge,
-            Self::Contradiction(_) => Exit::No,
+            Self::Contradiction(_)
+            | Self::Closure(_)
+            | Self::TwoDigests(_)
+            | Self::Disagrees { .. }
+            | Self::Uv { .. } => Exit::No,
+            Self::Net(err) if err.honest_no() => Exit::No,
+            Self::Wheel(err) if err.honest_no() => Exit::No,
+            Self::Registry(err) if err.honest_no() => Exit::No,
+            Self::Registry(err) if err.bad_input() => Exit::Usage,
+            Self::Net(_) | Self::Wheel(_) | Self::Registry(_) | Self::Page { .. } => Exit::Network,
+            Self::Interrupted => Exit::Interrupted,
             _ => Exit::Usage,
         }
     }

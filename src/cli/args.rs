@@ -262,18 +262,50 @@ pub struct Lock {
     /// What is wanted.
     #[command(flatten)]
     pub wanted: Wanted,
-    /// Lock from the matrix alone, without network: hashes and digests are marked as not fetched.
+    /// Ask no index and no registry: what the cache and the old lock do not know is marked as not
+    /// fetched.
     #[arg(long, env = "GPUSEAL_OFFLINE")]
     pub offline: bool,
-    /// Write nothing; fail when the lock is not what would be written.
-    #[arg(long)]
+    /// Write nothing and ask nobody; fail when the lock no longer satisfies what is asked for.
+    #[arg(long, visible_alias = "locked", env = "GPUSEAL_LOCKED")]
     pub check: bool,
+    /// Take the lock as it stands, without a look at what is asked for.
+    #[arg(long, env = "GPUSEAL_FROZEN", conflicts_with = "check")]
+    pub frozen: bool,
     /// Write nothing; show what would change.
-    #[arg(long, conflicts_with = "check")]
+    #[arg(long, conflicts_with_all = ["check", "frozen"])]
     pub dry_run: bool,
     /// Replace a lock that cannot be read.
     #[arg(long)]
     pub force: bool,
+    /// Let everything change: versions, files and image digests.
+    #[arg(short = 'U', long, conflicts_with_all = ["check", "frozen"])]
+    pub upgrade: bool,
+    /// Let this package change; `torch` frees its build and Python too. Repeatable.
+    #[arg(short = 'P', long, value_name = "NAME", conflicts_with_all = ["check", "frozen", "upgrade"])]
+    pub upgrade_package: Vec<String>,
+    /// Accept that a file of this package has another hash than in the lock. Repeatable.
+    #[arg(long, value_name = "NAME")]
+    pub accept_hash: Vec<String>,
+    /// Lock the project's other packages too: uv solves them around ours. A lock that has them keeps
+    /// them.
+    #[arg(long, overrides_with = "no_with_deps")]
+    pub with_deps: bool,
+    /// Leave the project's other packages to its own lock.
+    #[arg(long, overrides_with = "with_deps")]
+    pub no_with_deps: bool,
+    /// Ask no registry: images stay named by tag.
+    #[arg(long, env = "GPUSEAL_NO_IMAGES")]
+    pub no_images: bool,
+    /// Fail when the matrix has corrected a fact that the lock rests on.
+    #[arg(long)]
+    pub deny_withdrawn: bool,
+    /// Folder of the cache.
+    #[arg(long, env = "GPUSEAL_CACHE_DIR", value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Keep no cache and use none.
+    #[arg(long, env = "GPUSEAL_NO_CACHE", conflicts_with = "offline")]
+    pub no_cache: bool,
     /// Also render these next to the lock.
     #[arg(long, value_enum, value_name = "KIND")]
     pub render: Vec<Kind>,

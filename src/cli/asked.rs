@@ -1,18 +1,20 @@
 //! What a command asks for: file and flags, and the project's own files below them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::args::Wanted;
 use super::output::Output;
 use super::wanted;
-use crate::domain::{Finding, normalise_name};
+use crate::domain::{Finding, Setting, Sha256, normalise_name};
 use crate::error::Error;
+use crate::lock;
 use crate::matrix::Matrix;
 use crate::requirements::Requirements;
-use crate::requirements::project::{self, Answer, Choice, Project};
+use crate::requirements::project::{self, Answer, Choice, Demand, Kind, Project};
 use crate::resolve::case::Case;
 use crate::resolve::{
-    Explanation, Fixed, Outcome, Part, Parts, Pinned, Unpinned, parts, pinned, resolve_parts,
+    Explanation, Fixed, Kept, Outcome, Part, Parts, Pinned, Unpinned, parts, pinned, resolve_parts,
 };
 
 /// What a command asks for, placed in the matrix, and what the project's own files add.
@@ -26,8 +28,13 @@ pub struct Asked {
 impl Asked {
     /// The answer for all targets and all sets of the project's options.
     pub fn solve(&self, matrix: &Matrix) -> Outcome {
+        self.solve_keeping(matrix, &BTreeMap::new())
+    }
+
+    /// The same, with the choices of a lock where they still fit.
+    pub fn solve_keeping(&self, matrix: &Matrix, kept: &BTreeMap<String, Kept>) -> Outcome {
         match &self.parts {
-            Ok(parts) => resolve_parts(parts, &self.project, matrix),
+            Ok(parts) => resolve_parts(parts, &self.project, matrix, kept),
             Err(clashes) => Outcome::Unsatisfiable(Explanation {
                 clash: Vec::new(),
                 reasons: clashes.clone(),
@@ -38,8 +45,9 @@ impl Asked {
         }
     }
 
-    /// Everything that decides the answer, as one text: what the lock takes its digest of.
-    pub fn canonical(&self) -> String {
+    /// Everything that decides the answer, as one text: what the lock takes its digest of. `others`: the
+    /// project's other packages are locked too, so what is asked of them counts.
+    pub fn canonical(&self, others: bool) -> String {
         let mut text = String::new();
         for part in self.parts.iter().flat_map(|parts| &parts.parts) {
             if !part.name.is_empty() {
@@ -49,7 +57,48 @@ impl Asked {
                 text.push_str(&problem.canonical_demands());
             }
         }
-        text + &self.wanted.canonical_targets()
+        text += &self.wanted.canonical_targets();
+        if others {
+            let all: BTreeSet<String> = self.project.demands.iter().map(other).collect();
+            let all: Vec<_> = all.into_iter().collect();
+            let _ = writeln!(text, "other packages: {}", Sha256::of(all.join("\n").as_bytes()));
+        }
+        text
+    }
+
+    /// What the project's own files ask for beside `ours`, where a target of the lock runs, as lines of
+    /// a requirement file.
+    pub fn others(&self, target: &lock::Target, ours: &BTreeSet<&str>) -> Vec<String> {
+        let setting = Setting::new(target.platform, target.python);
+        let named = |part: &&Part| {
+            let mut pools = part.problems.iter().flat_map(|problem| &problem.targets);
+            pools.any(|pool| part.target_name(&pool.name) == target.name.as_str())
+        };
+        let Some(part) = self.parts.iter().flat_map(|parts| &parts.parts).find(named) else {
+            return Vec::new();
+        };
+        let wish = self.project.wish(&part.answer, &setting);
+        let lines: BTreeSet<String> = wish
+            .demands
+            .iter()
+            .filter(|demand| !ours.contains(demand.name.as_str()))
+            .filter(|demand| matches!(demand.kind, Kind::Requirement | Kind::Override))
+            .filter(|demand| demand.link.as_ref().is_none_or(|link| !link.local))
+            .map(|demand| other(demand))
+            .collect();
+        lines.into_iter().collect()
+    }
+}
+
+/// A demand as a line of a requirement file.
+fn other(demand: &Demand) -> String {
+    let extras = match demand.extras.as_slice() {
+        [] => String::new(),
+        extras => format!("[{}]", extras.join(",")),
+    };
+    match &demand.link {
+        Some(link) => format!("{}{extras} @ {}", demand.name, link.address),
+        None => format!("{}{extras}{}", demand.name, demand.spec()),
     }
 }
 

@@ -31,6 +31,11 @@ impl Output {
         Self { format: global.format, color, quiet: global.quiet, verbose: global.verbose }
     }
 
+    /// Nothing but the result and errors is wanted.
+    pub const fn quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Prints the result.
     ///
     /// # Errors

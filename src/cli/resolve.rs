@@ -2,10 +2,10 @@
 
 use super::args::{Format, Resolve};
 use super::asked;
-use super::lock::lock_path;
+use super::lock::{freshness, lock_path};
 use super::output::Output;
 use crate::error::{Error, Exit};
-use crate::lock::{Lockfile, drift};
+use crate::lock::Lockfile;
 use crate::matrix::Matrix;
 use crate::report::{github, human, json_v1};
 use crate::requirements::Requirements;
@@ -20,22 +20,12 @@ pub fn run(args: &Resolve, matrix: &Matrix, output: &Output) -> Result<Exit, Err
     let outcome = asked.solve(matrix);
     report(&outcome, &asked.wanted, matrix, output)?;
     let exit = exit(&outcome);
-    let Outcome::Solved(resolution) = &outcome else {
-        return Ok(exit);
-    };
-    if args.check {
-        let fresh = Lockfile::from_resolution(resolution, matrix, &asked.canonical())?;
+    if args.check && matches!(outcome, Outcome::Solved(_)) {
         let path = lock_path(&args.wanted.project);
         let old = Lockfile::read(&path)?;
-        let changes = drift::diff(&old, &fresh);
-        if !changes.is_empty() {
-            output.talk(format_args!("error[lock-stale]: `{}` no longer matches", path.display()));
-            for change in &changes {
-                output.talk(format_args!("  {change}"));
-            }
-            output.talk("help: run `gpuseal lock --offline` and commit the result");
-            return Ok(Exit::No);
-        }
+        let inputs = asked.canonical(old.with_deps());
+        let (verdict, _) = freshness(&old, &asked, &inputs, matrix)?;
+        return verdict.tell(&path, false, output);
     }
     Ok(exit)
 }

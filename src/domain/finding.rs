@@ -66,6 +66,7 @@ codes! {
     DeviceBusy = "device-busy", "another process holds the GPU";
     OutOfMemory = "out-of-memory", "the memory of the GPU does not suffice";
     HardwareFault = "hardware-fault", "the GPU reports a fault of its own";
+    MatrixMismatch = "matrix-mismatch", "a file says something else than the matrix, and the file wins";
     LockStale = "lock-stale", "the lock no longer answers to the requirements";
     LockDrift = "lock-drift", "what is installed is not what was locked";
     WrongResult = "wrong-result", "the GPU computed something else than it should";

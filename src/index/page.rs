@@ -38,6 +38,13 @@ pub struct Page {
     pub skipped: usize,
 }
 
+impl Page {
+    /// The page of a package that is not there.
+    pub const fn empty() -> Self {
+        Self { files: Vec::new(), status: Status::Active, reason: None, skipped: 0 }
+    }
+}
+
 /// One file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {

@@ -44,23 +44,104 @@ impl fmt::Display for Change {
     }
 }
 
+/// What a check tells of a lock: the choices that no longer hold, and the facts that the matrix has
+/// corrected since.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// The lock is not what would be decided today: it is stale.
+    pub stale: Vec<Change>,
+    /// The choices hold; a row of the matrix that they rest on says something else now.
+    pub corrected: Vec<Change>,
+}
+
+/// Holds a lock against what is decided today, `fresh`, of which no file is known.
+///
+/// A newer release alone never makes a lock stale: `fresh` has been decided keeping its choices.
+pub fn check(old: &Lockfile, fresh: &Lockfile) -> Drift {
+    let mut drift = Drift::default();
+    for change in diff(&old.decided(), &fresh.decided()) {
+        let field = change.field.as_str();
+        let of_gpu = field.starts_with("gpu ")
+            && ["name", "capability", "served_by", "code"]
+                .iter()
+                .any(|detail| field.ends_with(&format!(" {detail}")));
+        if field.starts_with("matrix ") || FROM_FILES.contains(&field) {
+            // Which matrix it was is no choice; what a file says wins over the matrix.
+        } else if FACTS.contains(&field) || of_gpu {
+            drift.corrected.push(change);
+        } else {
+            drift.stale.push(change);
+        }
+    }
+    // Fewer or more cards change the floor: then that is no correction.
+    if old.inputs != fresh.inputs {
+        drift.stale.append(&mut drift.corrected);
+    }
+    drift
+}
+
+/// Fields of a target that follow from its choices and the matrix.
+const FACTS: &[&str] = &[
+    "cuda",
+    "glibc",
+    "pins_unknown",
+    "driver min",
+    "driver native",
+    "driver max_branch",
+    "driver mode",
+    "base uv",
+    "base uv_tag",
+];
+
+/// Fields that are taken from the files once they are known.
+const FROM_FILES: &[&str] =
+    &["toolkit", "cudnn", "nccl", "triton", "glibc_min", "base uv_digest", "base builder_digest"];
+
+/// Facts about the lock as a whole. `lines`: tell the requirements line by line, not by their digest.
+fn whole(file: &super::v1::File, lines: bool) -> Facts {
+    let mut facts = Facts::default();
+    facts.add("matrix id", &file.matrix.id);
+    facts.add("matrix digest", &file.matrix.digest);
+    facts.add("matrix overlays", file.matrix.overlays.join(", "));
+    if lines {
+        asked(&file.inputs.asked, &mut facts);
+    } else {
+        facts.add("inputs digest", &file.inputs.digest);
+    }
+    for row in &file.mirror {
+        facts.add(&format!("mirror of {}", row.of), &row.at);
+    }
+    facts
+}
+
+/// `torch: >=2.8` below `options: cu128`, `  driver: 535` below `target: train`: what is asked, and
+/// for whom.
+fn asked(lines: &[String], facts: &mut Facts) {
+    let mut whose = String::new();
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for line in lines {
+        let (key, value) = line.split_once(": ").unwrap_or((line, ""));
+        if matches!(key, "options" | "target") {
+            whose = format!("{key} {value}: ");
+            facts.add(&format!("asked {key} {value}"), "yes");
+            continue;
+        }
+        let field = format!("asked {whose}{}", key.trim_start());
+        // Where a marker tells Pythons apart, the same is asked once for each.
+        let count = seen.entry(field.clone()).or_default();
+        *count += 1;
+        let field = if *count > 1 { format!("{field} ({count})") } else { field };
+        facts.add(&field, value);
+    }
+}
+
 /// The differences, in the order of the new lock; what is gone comes last. Empty when both say the
 /// same.
 pub fn diff(old: &Lockfile, new: &Lockfile) -> Vec<Change> {
     let mut changes = Vec::new();
     let (old_file, new_file) = (check::file(old), check::file(new));
-    let whole = |file: &super::v1::File| {
-        let mut facts = Facts::default();
-        facts.add("matrix id", &file.matrix.id);
-        facts.add("matrix digest", &file.matrix.digest);
-        facts.add("matrix overlays", file.matrix.overlays.join(", "));
-        facts.add("inputs digest", &file.inputs.digest);
-        for row in &file.mirror {
-            facts.add(&format!("mirror of {}", row.of), &row.at);
-        }
-        facts
-    };
-    compare(None, &whole(&old_file), &whole(&new_file), &mut changes);
+    let lines = !old_file.inputs.asked.is_empty() && !new_file.inputs.asked.is_empty();
+    compare(None, &whole(&old_file, lines), &whole(&new_file, lines), &mut changes);
     for target in &new_file.target {
         match old_file.target.iter().find(|t| t.name == target.name) {
             Some(before) => {

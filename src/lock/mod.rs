@@ -7,6 +7,7 @@
 mod check;
 pub mod drift;
 mod error;
+mod keep;
 mod store;
 mod v1;
 mod values;
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use pep440_rs::{Version, VersionSpecifiers};
 
 pub use error::Error;
+pub use keep::Upgrade;
 pub use v1::{REVISION, VERSION};
 pub use values::{
     Address, AptName, Asked, Fetched, FileName, Index, Label, LocalLabel, LockedFile, MatrixId,

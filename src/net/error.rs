@@ -233,6 +233,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Nobody was to be asked, and the cache does not know.
+    pub const fn is_offline(&self) -> bool {
+        matches!(self, Self::Offline { .. })
+    }
+
     /// The server spoke the truth, and it is a no (exit 1): the content is not what it has to be.
     pub fn honest_no(&self) -> bool {
         matches!(self.cause(), Self::Hash { .. })

@@ -25,7 +25,7 @@ pub use explain::{Cure, Demand, Explanation};
 pub use judge::{DriverBounds, DriverMode, JudgedGpu, Judgement, judge};
 pub use parts::{Fixed, Part, Parts, parts, resolve_parts};
 pub use pinned::{Pinned, Unpinned, pinned};
-pub use problem::{Pool, Problem, Unplaced, place_gpu};
+pub use problem::{Kept, Pool, Problem, Unplaced, place_gpu};
 pub use stack::{Alternative, BaseChoice, LeftOut, Pin, PinIndex, Resolution, Stack};
 
 /// What `resolve` comes to.

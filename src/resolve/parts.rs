@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Outcome;
 use super::layer::Layer;
-use super::problem::{Pool, Problem};
+use super::problem::{Kept, Pool, Problem};
 use super::stack::{LeftOut, Resolution, Stack};
 use crate::domain::{Code, Finding, Platform, Severity};
 use crate::matrix::Matrix;
@@ -113,14 +113,22 @@ pub fn parts(
 
 /// Solves every part. A set of options without an answer is left out beside others that have one; what
 /// is left when none has is explained.
-pub fn resolve_parts(parts: &Parts, project: &Project, matrix: &Matrix) -> Outcome {
+///
+/// `kept` are the choices of a lock by the names of its targets; they stay while they fit.
+pub fn resolve_parts(
+    parts: &Parts,
+    project: &Project,
+    matrix: &Matrix,
+    kept: &BTreeMap<String, Kept>,
+) -> Outcome {
     let mut all = Resolution { stacks: Vec::new(), left_out: parts.left_out.clone() };
     let mut first = None;
     let mut seen = BTreeSet::new();
     for part in parts.parts.iter().filter(|part| seen.insert(&part.answer.named)) {
         // All platforms of a set, or none of them.
         let mine = parts.parts.iter().filter(|other| other.answer.named == part.answer.named);
-        let stacks: Result<Vec<_>, _> = mine.map(|part| stacks_of(part, project, matrix)).collect();
+        let stacks: Result<Vec<_>, _> =
+            mine.map(|part| stacks_of(part, project, matrix, kept)).collect();
         match stacks {
             Ok(stacks) => all.stacks.extend(stacks.into_iter().flatten()),
             Err(outcome) => {
@@ -147,18 +155,25 @@ pub fn resolve_parts(parts: &Parts, project: &Project, matrix: &Matrix) -> Outco
 }
 
 /// The stacks of one part: those of the newest Python that has them.
-fn stacks_of(part: &Part, project: &Project, matrix: &Matrix) -> Result<Vec<Stack>, Box<Outcome>> {
+fn stacks_of(
+    part: &Part,
+    project: &Project,
+    matrix: &Matrix,
+    kept: &BTreeMap<String, Kept>,
+) -> Result<Vec<Stack>, Box<Outcome>> {
     let mut failed = None;
     for problem in &part.problems {
-        match super::resolve(problem, matrix) {
+        let mut problem = problem.clone();
+        for pool in &mut problem.targets {
+            pool.kept = kept.get(&part.target_name(&pool.name)).cloned();
+        }
+        match super::resolve(&problem, matrix) {
             Outcome::Solved(resolution) => {
                 let mut stacks = resolution.stacks;
                 for stack in &mut stacks {
                     stack.findings.extend(part.findings.iter().cloned());
                     stack.findings.extend(pinned_elsewhere(stack, project));
-                    if !part.name.is_empty() {
-                        stack.target = named(&stack.target, &part.name);
-                    }
+                    stack.target = part.target_name(&stack.target);
                 }
                 return Ok(stacks);
             }
@@ -236,6 +251,11 @@ fn pinned_elsewhere(stack: &Stack, project: &Project) -> Option<Finding> {
 }
 
 impl Part {
+    /// What the lock calls a target of this part.
+    pub fn target_name(&self, target: &str) -> String {
+        if self.name.is_empty() { target.to_owned() } else { named(target, &self.name) }
+    }
+
     fn asks_the_same(&self, other: &Self) -> bool {
         let head = |problem: &Problem| {
             (

@@ -52,6 +52,7 @@ pub fn pinned(
         platform: case.platform,
         libc: None,
         module: None,
+        kept: None,
     };
     let python = case.python.map(PythonWish::Exact);
     let machine = Problem { targets: vec![pool], python, ..Problem::default() };

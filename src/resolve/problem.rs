@@ -1,7 +1,9 @@
 //! Requirements placed in the matrix: every name found, every short form spelled out.
 
+use std::collections::BTreeMap;
+
 use super::case::{Driver, Libc, platform_of};
-use crate::domain::{KernelModule, Platform};
+use crate::domain::{KernelModule, Platform, PythonVersion, TorchRelease, WheelVariant};
 use crate::matrix::{GpuMatch, Matrix};
 use crate::requirements::{Mirrors, Requirements, Target};
 
@@ -24,6 +26,21 @@ pub struct Pool {
     pub libc: Option<Libc>,
     /// Flavour of the kernel module.
     pub module: Option<KernelModule>,
+    /// What a lock holds for it, which is kept while it fits.
+    pub kept: Option<Kept>,
+}
+
+/// A choice that was made before, and that a newer release alone does not change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// torch.
+    pub torch: TorchRelease,
+    /// Its build.
+    pub variant: WheelVariant,
+    /// Python.
+    pub python: PythonVersion,
+    /// Exact versions of the packages that were asked for, without labels.
+    pub packages: BTreeMap<String, String>,
 }
 
 impl Pool {
@@ -132,5 +149,6 @@ fn place_target(target: &Target, matrix: &Matrix, unplaced: &mut Vec<Unplaced>) 
         platform: target.platform,
         libc,
         module: target.kernel_module,
+        kept: None,
     }
 }

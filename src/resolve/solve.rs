@@ -6,12 +6,14 @@
 
 use std::cmp::Reverse;
 
+use pep440_rs::{Version, VersionSpecifier};
+
 use super::base;
 use super::case::Case;
 use super::companion::{self, OF_PYTORCH};
 use super::judge::{Judgement, Wheel, judge};
 use super::physics::{self, DriverFit, Served};
-use super::problem::{Pool, Problem};
+use super::problem::{Kept, Pool, Problem};
 use super::stack::{Pin, PinIndex, Resolution, Stack};
 use crate::domain::{
     Code, Finding, KernelModule, Package, Platform, PythonTag, PythonVersion, Severity,
@@ -24,6 +26,13 @@ use crate::requirements::{Need, Prefer, PythonWish};
 pub fn solve(problem: &Problem, matrix: &Matrix) -> Option<Resolution> {
     let search = Search { problem, matrix };
     let order = search.releases();
+    let kept = problem.targets.iter().filter_map(|pool| pool.kept.as_ref());
+    for kept in kept {
+        let release = order.iter().find(|release| release.version == kept.torch);
+        if let Some(found) = release.and_then(|release| search.all(release)) {
+            return Some(found);
+        }
+    }
     match problem.prefer {
         Prefer::Newest | Prefer::Stable => {
             order.into_iter().find_map(|release| search.all(release))
@@ -126,6 +135,9 @@ impl<'m> Search<'_, 'm> {
                     Prefer::Smallest => list.sort_by_key(|v| codes(v, pool.platform())),
                     Prefer::Newest | Prefer::Stable => (),
                 }
+                if let Some(kept) = kept(pool, release) {
+                    list.sort_by_key(|v| v.name != kept.variant);
+                }
                 list.into_iter().find_map(|variant| self.build(pool, release, variant).ok())
             })
             .collect::<Option<Vec<_>>>()?;
@@ -199,16 +211,25 @@ impl<'m> Search<'_, 'm> {
         variant: &'m Variant,
     ) -> Result<Stack, Vec<Finding>> {
         let platform = pool.platform();
-        let pythons = self.pythons(pool, release);
+        let mut pythons = self.pythons(pool, release);
+        if let Some(kept) = kept(pool, release) {
+            pythons.sort_by_key(|python| *python != kept.python);
+        }
         let Some(wheel) = Wheel::find(release, variant.name, platform) else {
             return Err(Vec::new());
         };
         let first = pythons.first().copied();
         let mut refused = Vec::new();
         for python in pythons.into_iter().map(Some).chain(first.is_none().then_some(None)) {
-            let (case, pins, from_pypi) = self.case(pool, wheel, python);
-            let judgement = judge(&case, self.matrix);
+            let (mut case, mut pins, mut from_pypi) = self.case(pool, wheel, python, true);
+            let mut judgement = judge(&case, self.matrix);
             let mut against = self.against(pool, &judgement);
+            if !against.is_empty() && kept(pool, release).is_some() {
+                // A package that was kept may be what no longer fits.
+                (case, pins, from_pypi) = self.case(pool, wheel, python, false);
+                judgement = judge(&case, self.matrix);
+                against = self.against(pool, &judgement);
+            }
             let Some(python) = python else {
                 against.extend(self.no_python(pool, release));
                 return Err(against);
@@ -340,6 +361,7 @@ impl<'m> Search<'_, 'm> {
         pool: &Pool,
         wheel: Wheel<'m>,
         python: Option<PythonVersion>,
+        keep: bool,
     ) -> (Case, Vec<Pin>, bool) {
         let mut from_pypi = wheel.on_pypi;
         // vision and audio of PyPI are built with the CUDA of their own day: when it does not go with
@@ -352,6 +374,17 @@ impl<'m> Search<'_, 'm> {
         let mut pins = Vec::new();
         let mut with = Vec::new();
         for package in &self.problem.with {
+            // Of packages without rows nothing is known but what was asked for: the index decides.
+            let known = !self.matrix.companions(&package.name).is_empty();
+            let kept = kept(pool, wheel.release)
+                .filter(|_| keep && known)
+                .and_then(|kept| kept.packages.get(&package.name)?.parse::<Version>().ok())
+                .filter(|version| package.admits(version))
+                .map(|version| Package {
+                    versions: VersionSpecifier::equals_version(version).into(),
+                    ..package.clone()
+                });
+            let package = kept.as_ref().unwrap_or(package);
             let (pin, case) = self.companion(package, wheel, label.as_deref());
             pins.push(pin);
             with.push(case);
@@ -560,6 +593,11 @@ impl<'m> Search<'_, 'm> {
         }
         notes
     }
+}
+
+/// What is kept of a pool on this release.
+fn kept<'p>(pool: &'p Pool, release: &Release) -> Option<&'p Kept> {
+    pool.kept.as_ref().filter(|kept| kept.torch == release.version)
 }
 
 /// Whether the pins of a release's metadata hold on a platform: up to 2.10 they carry a marker for

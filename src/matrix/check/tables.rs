@@ -344,7 +344,7 @@ impl Check {
             put(&mut self.matrix.python_images, image, |i| i.tag.clone());
         }
         for row in raw.uv_images {
-            self.enter("uv_images", &format!("{}:{}", row.repository, row.tag), &[]);
+            self.enter("uv_images", format!("{}:{}", row.repository, row.tag), &[]);
             let evidence = self.evidence(row.source);
             let image = UvImage { repository: row.repository, tag: row.tag, evidence };
             put(&mut self.matrix.uv_images, image, |i| (i.repository.clone(), i.tag.clone()));

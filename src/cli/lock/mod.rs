@@ -1,0 +1,197 @@
+//! `gpuseal lock`
+
+mod compare;
+mod deps;
+mod online;
+mod watch;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::args::{Kind, Lock};
+use super::asked::{self, Asked};
+use super::output::{Output, write_whole};
+use super::{render, resolve as resolving};
+use crate::closure;
+use crate::domain::normalise_name;
+use crate::error::{Error, Exit};
+use crate::lock::{self, Lockfile, Upgrade, drift};
+use crate::matrix::Matrix;
+use crate::requirements::in_project;
+use crate::resolve::{Outcome, Resolution};
+
+pub use compare::freshness;
+
+/// Where the lock of a project stands.
+pub fn lock_path(project: &Path) -> PathBuf {
+    in_project(project, "gpuseal.lock")
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Requirements, an old lock that is not to be overwritten, an index that does not answer, an
+/// unwritable folder.
+pub fn run(args: &Lock, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
+    let path = lock_path(&args.wanted.project);
+    if args.frozen {
+        let lock = Lockfile::read(&path)?;
+        write_renders(args, &lock, output)?;
+        return Ok(Exit::Done);
+    }
+    let old = old_lock(&path, args)?;
+    let with_deps = with_deps(args, old.as_ref());
+    let asked = asked::asked(&args.wanted, matrix, output)?;
+    let inputs = asked.canonical(with_deps);
+    if args.check {
+        return check(args, &path, old.as_ref(), &asked, &inputs, matrix, output);
+    }
+    let upgrade = upgrade(args);
+    let kept = old
+        .as_ref()
+        .filter(|old| compare::prefers_alike(old, &inputs))
+        .map(|old| old.kept(&upgrade))
+        .unwrap_or_default();
+    let outcome = asked.solve_keeping(matrix, &kept);
+    let Outcome::Solved(resolution) = &outcome else {
+        resolving::report(&outcome, &asked.wanted, matrix, output)?;
+        return Ok(resolving::exit(&outcome));
+    };
+    let decided = Lockfile::from_resolution(resolution, matrix, &inputs)?;
+    let job = online::Job {
+        args,
+        asked: &asked,
+        decided,
+        old: old.as_ref(),
+        upgrade: &upgrade,
+        with_deps,
+        matrix,
+    };
+    let found = online::complete(&job, output)?;
+    if let Some(old) = &old {
+        accept(old, &found.lock, args)?;
+    }
+    if args.dry_run {
+        compare::show(&path, old.as_ref(), &found.lock, output)?;
+        return Ok(Exit::Done);
+    }
+    finish(args, &path, &found, resolution, output)?;
+    resolving::report(&outcome, &asked.wanted, matrix, output)?;
+    found.tell(output);
+    Ok(Exit::Done)
+}
+
+/// Renders before anything is written: a lock that cannot be rendered leaves no trace.
+fn finish(
+    args: &Lock,
+    path: &Path,
+    found: &online::Found,
+    _: &Resolution,
+    output: &Output,
+) -> Result<(), Error> {
+    let files = renders(args, &found.lock)?;
+    let wrote = found.lock.write(path, args.force)?;
+    tell(output, path, wrote);
+    for (file, text) in files {
+        let wrote = write_whole(&file, &text)?;
+        tell(output, &file, wrote);
+    }
+    Ok(())
+}
+
+fn renders(args: &Lock, lock: &Lockfile) -> Result<Vec<(PathBuf, String)>, Error> {
+    args.render
+        .iter()
+        .map(|kind| {
+            let file = in_project(&args.wanted.project, file_name(*kind));
+            Ok((file, render::text(*kind, lock, None)?))
+        })
+        .collect()
+}
+
+fn write_renders(args: &Lock, lock: &Lockfile, output: &Output) -> Result<(), Error> {
+    for (file, text) in renders(args, lock)? {
+        let wrote = write_whole(&file, &text)?;
+        tell(output, &file, wrote);
+    }
+    Ok(())
+}
+
+fn tell(output: &Output, path: &Path, wrote: bool) {
+    let how = if wrote { "wrote" } else { "unchanged" };
+    output.talk(format_args!("{how} {}", path.display()));
+}
+
+/// Name of a rendered file next to the lock.
+fn file_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Dockerfile => "Dockerfile",
+        Kind::Install => "install.sh",
+    }
+}
+
+/// The lock that stands there. One that cannot be read stops the command, unless it is to be replaced.
+fn old_lock(path: &Path, args: &Lock) -> Result<Option<Lockfile>, Error> {
+    match Lockfile::read(path) {
+        Ok(old) => Ok(Some(old)),
+        Err(lock::Error::Missing(_)) => Ok(None),
+        Err(_) if args.force => Ok(None),
+        Err(err) => Err(err.into()),
+    }
+}
+
+/// The project's other packages are locked when asked for, and stay when nobody says otherwise.
+fn with_deps(args: &Lock, old: Option<&Lockfile>) -> bool {
+    args.with_deps || (!args.no_with_deps && old.is_some_and(Lockfile::with_deps))
+}
+
+fn upgrade(args: &Lock) -> Upgrade {
+    if args.upgrade {
+        return Upgrade::Everything;
+    }
+    if args.upgrade_package.is_empty() {
+        return Upgrade::Nothing;
+    }
+    Upgrade::Packages(args.upgrade_package.iter().map(|name| normalise_name(name)).collect())
+}
+
+fn check(
+    args: &Lock,
+    path: &Path,
+    old: Option<&Lockfile>,
+    asked: &Asked,
+    inputs: &str,
+    matrix: &Matrix,
+    output: &Output,
+) -> Result<Exit, Error> {
+    let Some(old) = old else {
+        output.talk(format_args!("error[lock-stale]: there is no `{}`", path.display()));
+        output.talk("help: run `gpuseal lock` and commit the result");
+        return Ok(Exit::No);
+    };
+    let (verdict, outcome) = freshness(old, asked, inputs, matrix)?;
+    if let Some(outcome) = outcome.filter(|outcome| !matches!(outcome, Outcome::Solved(_))) {
+        resolving::report(&outcome, &asked.wanted, matrix, output)?;
+        return Ok(resolving::exit(&outcome));
+    }
+    let exit = verdict.tell(path, args.deny_withdrawn, output)?;
+    if exit == Exit::Done {
+        write_renders(args, old, output)?;
+    }
+    Ok(exit)
+}
+
+/// The same file never changes its digest: whoever changed it, a person has to look.
+fn accept(old: &Lockfile, new: &Lockfile, args: &Lock) -> Result<(), Error> {
+    let accepted: BTreeSet<String> =
+        args.accept_hash.iter().map(|name| normalise_name(name)).collect();
+    let clash =
+        closure::two_digests(old, new).into_iter().find(|clash| !accepted.contains(&clash.package));
+    match clash {
+        Some(clash) => Err(Error::TwoDigests(Box::new(clash))),
+        None => Ok(()),
+    }
+}
+
+/// What a check compares; see [`drift::check`].
+type Drift = drift::Drift;

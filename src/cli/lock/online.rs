@@ -1,0 +1,576 @@
+//! Files, digests and images of a lock: what the old lock knows, then what indexes and registries say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use pep440_rs::Version;
+use url::Url;
+
+use super::deps;
+use super::watch::{Watch, bytes};
+use crate::cli::args::Lock;
+use crate::cli::asked::Asked;
+use crate::cli::output::Output;
+use crate::closure::{self, Ask, Closure, Inspected, Known, Step, Wish};
+use crate::domain::{Code, Finding, Severity};
+use crate::error::Error;
+use crate::index::page;
+use crate::lock::{
+    Fetched, Image, Index, Lockfile, Mirrored, Origin, Repository, Tag, Target, Upgrade,
+};
+use crate::matrix::Matrix;
+use crate::net::registry::{self, Credentials, Registries, Wanted};
+use crate::net::{self, Cache, Client, Keyring, settings, wheel};
+use crate::requirements::Mirrors;
+
+/// Questions under way at a time; the client lets fewer through.
+const AT_ONCE: usize = 64;
+
+/// What there is to complete.
+pub struct Job<'a> {
+    pub args: &'a Lock,
+    pub asked: &'a Asked,
+    pub decided: Lockfile,
+    pub old: Option<&'a Lockfile>,
+    pub upgrade: &'a Upgrade,
+    pub with_deps: bool,
+    pub matrix: &'a Matrix,
+}
+
+/// A lock as far as it could be completed.
+pub struct Found {
+    /// The lock.
+    pub lock: Lockfile,
+    /// Where files say something else than the matrix, by target.
+    pub findings: Vec<(String, Finding)>,
+    notes: BTreeSet<String>,
+    summary: Option<String>,
+}
+
+impl Found {
+    /// Says what came of it.
+    pub fn tell(&self, output: &Output) {
+        for (target, finding) in &self.findings {
+            output.talk(format_args!("warning[{}]: {target}: {}", finding.code, finding.message));
+        }
+        for note in &self.notes {
+            output.talk(format_args!("note: {note}"));
+        }
+        if let Some(summary) = &self.summary {
+            output.talk(summary);
+        }
+    }
+}
+
+/// Completes a lock.
+///
+/// # Errors
+/// Indexes and registries that do not answer, or that have nothing that fits.
+pub fn complete(job: &Job<'_>, output: &Output) -> Result<Found, Error> {
+    let mirrors = &job.asked.wanted.mirrors;
+    let mut lock = job.decided.clone();
+    lock.mirrors = written(mirrors)?;
+    let same_places = job.old.is_some_and(|old| old.mirrors == lock.mirrors);
+    for target in &mut lock.targets {
+        let old = job.old.and_then(|old| old.target(target.name.as_str()));
+        if let Some(old) = old.filter(|_| *job.upgrade != Upgrade::Everything) {
+            take_over(target, old, same_places, job);
+        }
+    }
+    let files = lock.targets.iter().any(|target| !target.files_known());
+    let images = !job.args.no_images && !job.args.offline && !wanted_images(&lock)?.is_empty();
+    let mut found = Found { lock, findings: Vec::new(), notes: BTreeSet::new(), summary: None };
+    if !files && !images {
+        return Ok(found);
+    }
+    let watch = Arc::new(Watch::new(output));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(async {
+        tokio::select! {
+            done = fetch(job, &mut found, &watch) => done,
+            _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+        }
+    });
+    watch.done();
+    done.map(|()| found)
+}
+
+/// Mirrors as the lock keeps them.
+fn written(mirrors: &Mirrors) -> Result<BTreeMap<Mirrored, crate::lock::Standin>, Error> {
+    let own = [("pypi", &mirrors.pypi), ("pytorch", &mirrors.pytorch)];
+    let own = own.into_iter().filter_map(|(of, at)| Some((of, at.as_ref()?)));
+    own.chain(mirrors.registries.iter().map(|(of, at)| (of.as_str(), at)))
+        .map(|(of, at)| {
+            let held = |text: &str| Error::usage(format!("`mirrors`: {text}"));
+            Ok((
+                of.parse::<Mirrored>().map_err(|err| held(&err.to_string()))?,
+                at.parse().map_err(|err: crate::domain::ParseError| held(&err.to_string()))?,
+            ))
+        })
+        .collect()
+}
+
+/// What an older lock knows of a target that was decided alike.
+fn take_over(target: &mut Target, old: &Target, same_places: bool, job: &Job<'_>) {
+    let same = |a: &Image, b: &Image| a.repository == b.repository && a.tag == b.tag;
+    if (&old.base.repository, &old.base.tag) == (&target.base.repository, &target.base.tag)
+        && old.platform == target.platform
+    {
+        target.base.digest = old.base.digest.clone();
+    }
+    let images =
+        [(&mut target.base.builder, &old.base.builder), (&mut target.base.uv, &old.base.uv)];
+    for (new, old) in images {
+        if let (Some(new), Some(old)) = (new.as_mut(), old)
+            && same(new, old)
+        {
+            new.digest = old.digest.clone();
+        }
+    }
+    let frees = old.packages.iter().any(|package| job.upgrade.frees(package.name.as_str()));
+    if target.same_choice(old)
+        && old.files_known()
+        && old.with_deps == job.with_deps
+        && same_places
+        && !frees
+    {
+        target.packages.clone_from(&old.packages);
+        target.with_deps = old.with_deps;
+        // What the files said of themselves.
+        target.toolkit = old.toolkit;
+        target.cudnn = old.cudnn;
+        target.nccl.clone_from(&old.nccl);
+        target.triton.clone_from(&old.triton);
+        target.glibc_min = old.glibc_min;
+    }
+}
+
+async fn fetch(job: &Job<'_>, found: &mut Found, watch: &Arc<Watch>) -> Result<(), Error> {
+    let start = Instant::now();
+    let sources = Sources::new(job, watch)?;
+    let mut state = State { known: Known::default(), files: BTreeMap::new() };
+    let images = images(job, &found.lock, watch);
+    let files = files(job, found.lock.targets.clone(), &sources, &mut state, watch);
+    // Both at a time: registries are other machines than indexes.
+    let (files, digests) = tokio::join!(files, images);
+    let (filled, offline) = files?;
+    for (index, (target, findings, notes)) in filled {
+        found.findings.extend(findings.into_iter().map(|f| (target.name.to_string(), f)));
+        found.notes.extend(notes);
+        found.lock.targets[index] = target;
+    }
+    found.notes.extend(offline);
+    for ((repository, tag, platform), digest) in digests? {
+        for target in found.lock.targets.iter_mut().filter(|t| t.platform == platform) {
+            set_digest(target, &repository, &tag, &digest);
+        }
+    }
+    found.notes.extend(sources.notes());
+    found.summary = Some(summary(&found.lock, &sources, watch, start.elapsed()));
+    Ok(())
+}
+
+fn summary(lock: &Lockfile, sources: &Sources, watch: &Watch, took: Duration) -> String {
+    let mut files: BTreeMap<(Index, &str), u64> = BTreeMap::new();
+    for package in lock.targets.iter().flat_map(|target| &target.packages) {
+        if let Some(file) = &package.file {
+            files.insert((package.index, file.name.as_str()), file.size);
+        }
+    }
+    let traffic = sources.traffic();
+    let (asked, size) = watch.images();
+    format!(
+        "locked {} file{} of {}: {} request{}, {} fetched, {:.1} s",
+        files.len(),
+        if files.len() == 1 { "" } else { "s" },
+        bytes(files.values().sum()),
+        traffic.requests + asked,
+        if traffic.requests + asked == 1 { "" } else { "s" },
+        bytes(traffic.bytes + size),
+        took.as_secs_f64()
+    )
+}
+
+/// Answers, and the files that pages name, by their addresses.
+struct State {
+    known: Known,
+    files: BTreeMap<(Index, String), page::File>,
+}
+
+/// A filled target, where its files and the matrix disagree, and what is worth knowing.
+type Filled = (Target, Vec<Finding>, Vec<String>);
+
+/// Every target with its files; and why some are left without, offline.
+async fn files(
+    job: &Job<'_>,
+    targets: Vec<Target>,
+    sources: &Sources,
+    state: &mut State,
+    watch: &Watch,
+) -> Result<(BTreeMap<usize, Filled>, Vec<String>), Error> {
+    let mut open: BTreeMap<usize, Target> =
+        targets.into_iter().enumerate().filter(|(_, target)| !target.files_known()).collect();
+    let mut left = Vec::new();
+    let mut done = BTreeMap::new();
+    let nothing = Solved::new();
+    let mut closures_of =
+        closures(job, &mut open, &nothing, sources, state, watch, &mut left).await?;
+    if job.with_deps && !job.args.offline {
+        let mut solved = BTreeMap::new();
+        for (index, target) in &open {
+            let Some(closure) = closures_of.get(index) else { continue };
+            watch.doing(format!("{}: uv solves the project's other packages", target.name));
+            let pypi = sources.pypi_url(job)?;
+            let asked = deps::Question { asked: job.asked, target, closure, old: job.old };
+            solved.insert(*index, deps::solve(&asked, &pypi, job.upgrade).await?);
+        }
+        closures_of = closures(job, &mut open, &solved, sources, state, watch, &mut left).await?;
+    }
+    for (index, target) in open {
+        let Some(closure) = closures_of.remove(&index) else { continue };
+        let wish = wish(job, &target, &BTreeMap::new());
+        let filled = closure::fill(&wish, closure)?;
+        let mut target = filled.target;
+        target.with_deps = job.with_deps;
+        let mut findings = Vec::new();
+        for disagreement in filled.disagreements {
+            if disagreement.fatal {
+                return Err(Error::Disagrees {
+                    target: target.name.to_string(),
+                    disagreement: Box::new(disagreement),
+                });
+            }
+            findings.push(finding(&disagreement, job.matrix));
+        }
+        done.insert(index, (target, findings, filled.notes));
+    }
+    Ok((done, left))
+}
+
+fn finding(disagreement: &closure::Disagreement, matrix: &Matrix) -> Finding {
+    let closure::Disagreement { what, matrix: says, file, source, .. } = disagreement;
+    Finding::new(
+        Code::MatrixMismatch,
+        Severity::Warning,
+        format!("{what}: the matrix says {says}, the file says {file}; the file wins"),
+    )
+    .fact(format!("{what} {file}"), format!("artifact: {source}"))
+    .fact(format!("{what} {says}"), format!("matrix {}", matrix.id))
+    .help("report it: a row of the matrix is to be corrected")
+}
+
+/// Versions that uv has solved, by target.
+type Solved = BTreeMap<usize, deps::Solved>;
+
+fn wish<'t>(job: &Job<'_>, target: &'t Target, pins: &BTreeMap<String, Version>) -> Wish<'t> {
+    let old = job.old.and_then(|old| old.target(target.name.as_str()));
+    let kept = old
+        .iter()
+        .flat_map(|old| &old.packages)
+        .filter(|package| !job.upgrade.frees(package.name.as_str()))
+        .filter_map(|package| {
+            let label =
+                package.local.as_ref().map_or_else(String::new, |local| format!("+{local}"));
+            let version = format!("{}{label}", package.version.as_ref()?).parse().ok()?;
+            Some((package.name.to_string(), version))
+        })
+        .collect();
+    Wish { target, kept, pins: pins.clone() }
+}
+
+/// Walks every open target as far as it goes, asks, and goes on. Offline, a target that lacks an answer
+/// is left as it is.
+async fn closures(
+    job: &Job<'_>,
+    open: &mut BTreeMap<usize, Target>,
+    solved: &Solved,
+    sources: &Sources,
+    state: &mut State,
+    watch: &Watch,
+    left: &mut Vec<String>,
+) -> Result<BTreeMap<usize, Closure>, Error> {
+    loop {
+        let mut asks = BTreeSet::new();
+        let mut done = BTreeMap::new();
+        for (index, target) in open.iter() {
+            let none = BTreeMap::new();
+            let pins = solved.get(index).map_or(&none, |solved| &solved.versions);
+            match closure::walk(&wish(job, target, pins), &state.known)? {
+                Step::Ask(more) => asks.extend(more),
+                Step::Done(closure) => _ = done.insert(*index, closure),
+            }
+        }
+        if asks.is_empty() {
+            for (index, closure) in &done {
+                if let Some(solved) = solved.get(index) {
+                    solved.confirm(closure)?;
+                }
+            }
+            return Ok(done);
+        }
+        watch.doing(format!("{} questions to the index", asks.len()));
+        let mut answers = futures_util::stream::iter(asks)
+            .map(|ask| answer(job, ask, sources, &state.files))
+            .buffer_unordered(AT_ONCE);
+        let mut came = Vec::new();
+        let mut unknown = None;
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(answer) => came.push(answer),
+                Err(err) if job.args.offline && err.is_offline() => _ = unknown.get_or_insert(err),
+                Err(err) => return Err(err),
+            }
+        }
+        drop(answers);
+        for answer in came {
+            state.take(answer);
+        }
+        if let Some(why) = unknown {
+            // All or nothing: half a closure cannot be installed.
+            for (index, target) in std::mem::take(open) {
+                if done.contains_key(&index) {
+                    open.insert(index, target);
+                } else {
+                    left.push(format!("{}: files are not fetched: {why}", target.name));
+                }
+            }
+        }
+    }
+}
+
+/// What an ask came to.
+enum Answer {
+    Page(Index, String, page::Page),
+    File(String, Inspected),
+}
+
+impl State {
+    fn take(&mut self, answer: Answer) {
+        match answer {
+            Answer::Page(index, name, page) => {
+                for file in &page.files {
+                    self.files.insert((index, file.url.to_string()), file.clone());
+                }
+                self.known.pages.insert((index, name), page);
+            }
+            Answer::File(url, inspected) => _ = self.known.files.insert(url, inspected),
+        }
+    }
+}
+
+async fn answer(
+    job: &Job<'_>,
+    ask: Ask,
+    sources: &Sources,
+    files: &BTreeMap<(Index, String), page::File>,
+) -> Result<Answer, Error> {
+    match ask {
+        Ask::Page(index, name) => {
+            let url = sources.page_url(job, index, &name)?;
+            let page = match sources.client(index).page(&url, page::ACCEPT).await {
+                Ok(page) => page::read(&page.body, page.content_type.as_deref(), &page.url)
+                    .map_err(|why| Error::Page { url: net::masked(&url), why: Box::new(why) })?,
+                // No such package there. The PyTorch wheel index says 403 for it.
+                Err(net::Error::NotFound { .. }) => page::Page::empty(),
+                Err(net::Error::Denied { signed: false, status: 403, .. })
+                    if index != Index::Pypi =>
+                {
+                    page::Page::empty()
+                }
+                Err(err) => return Err(err.into()),
+            };
+            Ok(Answer::Page(index, name, page))
+        }
+        Ask::File(index, url) => {
+            let Some(file) = files.get(&(index, url.clone())) else {
+                return Err(Error::usage(format!("`{url}` is on no page")));
+            };
+            let deep = file.name.starts_with("torch-");
+            let cache = sources.cache.as_ref();
+            let told = wheel::tell(sources.client(index), cache, file, deep).await?;
+            Ok(Answer::File(
+                url,
+                Inspected {
+                    metadata: told.metadata,
+                    size: told.size,
+                    sha256: told.sha256,
+                    origin: if told.hashed_here { Origin::Download } else { Origin::Index },
+                    build: told.build,
+                    codes: told.codes,
+                },
+            ))
+        }
+    }
+}
+
+/// The indexes, and who asks them.
+struct Sources {
+    cache: Option<Cache>,
+    pypi: Client,
+    pytorch: Client,
+    /// The root of the PyTorch wheel index.
+    pytorch_url: Option<Url>,
+    /// The root of PyPI, once it is needed.
+    pypi_url: std::sync::OnceLock<settings::PypiAddress>,
+}
+
+impl Sources {
+    fn new(job: &Job<'_>, watch: &Arc<Watch>) -> Result<Self, Error> {
+        let args = job.args;
+        let folder = args.cache_dir.clone().or_else(Cache::default_folder);
+        let cache = folder.filter(|_| !args.no_cache).map(Cache::at);
+        let mirrors = &job.asked.wanted.mirrors;
+        let client = |mirror: Option<&str>| -> Result<Client, Error> {
+            let fence = mirror.map(root).transpose()?;
+            Ok(Client::new(net::Options {
+                offline: args.offline,
+                cache: cache.clone(),
+                fence: fence.and_then(|url| net::Origin::of(&url)).map(|origin| vec![origin]),
+                watcher: watch.clone(),
+                keyring: keyring(),
+                ..net::Options::default()
+            })?)
+        };
+        Ok(Self {
+            pypi: client(mirrors.pypi.as_deref())?,
+            pytorch: client(mirrors.pytorch.as_deref())?,
+            pytorch_url: mirrors.pytorch.as_deref().map(root).transpose()?,
+            pypi_url: std::sync::OnceLock::new(),
+            cache,
+        })
+    }
+
+    fn client(&self, index: Index) -> &Client {
+        match index {
+            Index::Pypi => &self.pypi,
+            Index::Pytorch(_) => &self.pytorch,
+        }
+    }
+
+    fn traffic(&self) -> net::Traffic {
+        let (a, b) = (self.pypi.traffic(), self.pytorch.traffic());
+        net::Traffic {
+            requests: a.requests + b.requests,
+            bytes: a.bytes + b.bytes,
+            cached: a.cached + b.cached,
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.pypi_url.get().map(|address| address.notes.clone()).unwrap_or_default()
+    }
+
+    /// Where PyPI is: its mirror, or where the user's pip and uv look for it.
+    fn pypi_url(&self, job: &Job<'_>) -> Result<Url, Error> {
+        if let Some(mirror) = &job.asked.wanted.mirrors.pypi {
+            return root(mirror);
+        }
+        if let Some(known) = self.pypi_url.get() {
+            return Ok(known.url.clone());
+        }
+        let look = settings::Look::here(&job.args.wanted.project);
+        let address = settings::pypi(&look)?;
+        Ok(self.pypi_url.get_or_init(|| address).url.clone())
+    }
+
+    /// The page of a package.
+    fn page_url(&self, job: &Job<'_>, index: Index, name: &str) -> Result<Url, Error> {
+        let root = match (index, &self.pytorch_url) {
+            (Index::Pypi, _) => self.pypi_url(job)?,
+            (Index::Pytorch(variant), Some(mirror)) => join(mirror, &variant.to_string())?,
+            (Index::Pytorch(_), None) => root(&index.url().unwrap_or_default())?,
+        };
+        join(&root, name)
+    }
+}
+
+/// An address with a slash at its end, so that pages lie below it.
+fn root(text: &str) -> Result<Url, Error> {
+    let text = format!("{}/", text.trim_end_matches('/'));
+    Url::parse(&text).map_err(|why| Error::usage(format!("`{text}` is no address: {why}")))
+}
+
+/// `ROOT/part/`
+fn join(root: &Url, part: &str) -> Result<Url, Error> {
+    root.join(&format!("{part}/"))
+        .map_err(|why| Error::usage(format!("`{part}` cannot stand in an address: {why}")))
+}
+
+/// As pip and uv are told: `keyring` is asked for passwords only when they would ask it.
+fn keyring() -> Keyring {
+    let told = ["UV_KEYRING_PROVIDER", "PIP_KEYRING_PROVIDER"]
+        .iter()
+        .any(|name| std::env::var(name).is_ok_and(|value| value == "subprocess"));
+    if told { Keyring::Subprocess } else { Keyring::Off }
+}
+
+type ImageKey = (Repository, Tag, crate::domain::Platform);
+
+/// Images of Linux targets whose digest nobody knows yet.
+fn wanted_images(lock: &Lockfile) -> Result<BTreeMap<ImageKey, Wanted>, Error> {
+    let mut wanted = BTreeMap::new();
+    for target in lock.targets.iter().filter(|target| target.platform.is_linux()) {
+        let base = &target.base;
+        let own = (&base.repository, &base.tag, &base.digest);
+        let others = [&base.builder, &base.uv]
+            .into_iter()
+            .flatten()
+            .map(|image| (&image.repository, &image.tag, &image.digest));
+        for (repository, tag, digest) in std::iter::once(own).chain(others) {
+            if *digest == Fetched::Unfetched {
+                let image = Wanted::parse(repository.as_str(), tag.as_str(), target.platform)?;
+                wanted.insert((repository.clone(), tag.clone(), target.platform), image);
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+async fn images(
+    job: &Job<'_>,
+    lock: &Lockfile,
+    watch: &Arc<Watch>,
+) -> Result<Vec<(ImageKey, Fetched)>, Error> {
+    if job.args.no_images || job.args.offline {
+        return Ok(Vec::new());
+    }
+    let wanted = wanted_images(lock)?;
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let registries = Registries::new(registry::Options {
+        mirrors: job.asked.wanted.mirrors.registries.clone(),
+        credentials: Credentials::of(
+            |name| std::env::var_os(name),
+            std::env::home_dir().as_deref(),
+        ),
+        watcher: watch.clone(),
+        ..registry::Options::default()
+    })?;
+    let registries = &registries;
+    let mut answers = futures_util::stream::iter(wanted)
+        .map(|(key, image)| async move {
+            let found = registries.digest(&image).await?;
+            Ok::<_, Error>((key, Fetched::Digest(found.digest)))
+        })
+        .buffer_unordered(AT_ONCE);
+    let mut all = Vec::new();
+    while let Some(answer) = answers.next().await {
+        all.push(answer?);
+    }
+    Ok(all)
+}
+
+fn set_digest(target: &mut Target, repository: &Repository, tag: &Tag, digest: &Fetched) {
+    let base = &mut target.base;
+    if (&base.repository, &base.tag) == (repository, tag) {
+        base.digest = digest.clone();
+    }
+    for image in [&mut base.builder, &mut base.uv].into_iter().flatten() {
+        if (&image.repository, &image.tag) == (repository, tag) {
+            image.digest = digest.clone();
+        }
+    }
+}
