@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use gpuseal::error::Exit;
 
 fn main() -> ExitCode {
-    // The default hook has printed what happened and where.
-    let exit = std::panic::catch_unwind(gpuseal::cli::main).unwrap_or_else(|_| {
+    // The release build aborts on a panic, which is smaller; the exit code is promised all the same.
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        print(info);
         gpuseal::cli::report_bug();
-        Exit::Bug
-    });
-    ExitCode::from(exit as u8)
+        std::process::exit(Exit::Bug as i32);
+    }));
+    ExitCode::from(gpuseal::cli::main() as u8)
 }

@@ -300,6 +300,12 @@ pub struct Lock {
     /// Fail when the matrix has corrected a fact that the lock rests on.
     #[arg(long)]
     pub deny_withdrawn: bool,
+    /// Longest wait for the next byte of an answer; an answer as a whole gets four times as long.
+    #[arg(long, env = "GPUSEAL_HTTP_TIMEOUT", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
+    /// How often a question is asked again that may yet be answered.
+    #[arg(long, env = "GPUSEAL_HTTP_RETRIES", value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=20))]
+    pub retries: u32,
     /// Folder of the cache.
     #[arg(long, env = "GPUSEAL_CACHE_DIR", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,

@@ -430,6 +430,10 @@ impl Sources {
                 fence: fence.and_then(|url| net::Origin::of(&url)).map(|origin| vec![origin]),
                 watcher: watch.clone(),
                 keyring: keyring(),
+                retries: args.retries,
+                read_timeout: Duration::from_secs(args.timeout),
+                connect_timeout: Duration::from_secs(args.timeout.min(10)),
+                total: Duration::from_secs(args.timeout * 4),
                 ..net::Options::default()
             })?)
         };
@@ -547,6 +551,13 @@ async fn images(
             std::env::home_dir().as_deref(),
         ),
         watcher: watch.clone(),
+        limits: registry::Limits {
+            connect: Duration::from_secs(job.args.timeout.min(10)),
+            read: Duration::from_secs(job.args.timeout),
+            whole: Duration::from_secs(job.args.timeout * 2),
+            retries: job.args.retries,
+            ..registry::Limits::default()
+        },
         ..registry::Options::default()
     })?;
     let registries = &registries;
