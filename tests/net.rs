@@ -436,10 +436,13 @@ fn what_is_promised_has_to_be_sent() {
 }
 
 #[test]
-fn small_pages_that_grow_are_stopped() {
-    // 70 MiB of nothing take some kilobytes on the wire. A member of a gzip may follow another.
-    let web = Web::start([("/bomb/", Route::ok(vec![0; 1 << 20]).gzip().repeated(70))]);
-    let error = page(&client(), &web.url("/bomb/")).expect_err("too big");
+fn small_answers_that_grow_are_stopped() {
+    // 17 MiB of nothing take some kilobytes on the wire. A member of a gzip may follow another. The
+    // limit for metadata is lower than the one for pages, and a debug build is slow.
+    let web = Web::start([("/bomb", Route::ok(vec![0; 1 << 20]).gzip().repeated(17))]);
+    let patient = Options { total: Duration::from_secs(18), ..quick() };
+    let error = run(Client::new(patient).expect("a client").text(&web.url("/bomb"), None));
+    let error = error.expect_err("too big");
     assert!(matches!(error, Error::TooBig { claims: None, .. }), "{error:?}");
     assert_eq!(web.log().len(), 1);
     let web = Web::start([
@@ -538,9 +541,13 @@ fn nobody_is_waited_for_forever() {
         ("/drips/", Route::ok(bytes(1000)).drip(Duration::from_millis(20)).chunked()),
     ]);
     let short = Duration::from_millis(250);
-    let client =
-        Client::new(Options { read_timeout: short, connect_timeout: short, retries: 1, ..quick() })
-            .expect("a client");
+    let client = Client::new(Options {
+        read_timeout: short,
+        connect_timeout: Duration::from_secs(2),
+        retries: 1,
+        ..quick()
+    })
+    .expect("a client");
     for path in ["/silent/", "/stalls/"] {
         let error = page(&client, &web.url(path)).expect_err("silence");
         assert!(matches!(error.cause(), Error::Timeout { phase: Phase::Byte, .. }), "{error:?}");
@@ -578,6 +585,18 @@ fn who_cannot_be_reached_is_named() {
     for url in ["file:///etc/passwd", "ftp://example.org/x", "data:text/html,x"] {
         let error = page(&client(), &url.parse().expect("a URL")).expect_err("no web");
         assert!(matches!(error, Error::Scheme { .. }), "{error:?}");
+    }
+    // Something that is no web server, or a strange one.
+    let web = Web::start([
+        ("/long", Route::ok("x").header("X", &"x".repeat(2 << 20))),
+        ("/many", (0..3000).fold(Route::ok("x"), |route, n| route.header(&format!("X-{n}"), "x"))),
+        ("/two", Route::ok("x").header("Content-Length", "7")),
+        ("/odd", Route::ok("x").header("Bad Name", "\u{1}")),
+    ]);
+    for path in ["/long", "/many", "/two", "/odd"] {
+        let error = page(&client(), &web.url(path)).expect_err("no HTTP");
+        assert!(error.to_string().contains("no answer from"), "{path}: {error}");
+        assert!(error.to_string().len() < 500, "{path}: {error}");
     }
     // TLS with a server that does not speak it.
     let web = Web::start([]);
@@ -705,9 +724,16 @@ fn few_are_asked_at_the_same_time() {
 fn again(test: &str, set: &[(&str, &str)]) {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.args(["--exact", test, "--nocapture", "--ignored"]);
-    for name in
-        ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy", "NETRC"]
-    {
+    for name in [
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+        "NO_PROXY",
+        "no_proxy",
+        "NETRC",
+        "GPUSEAL_CACHE_DIR",
+    ] {
         command.env_remove(name);
     }
     command.envs(set.iter().copied());
@@ -841,4 +867,23 @@ fn proxies_come_from_the_environment() {
     let asked = proxy.log().len();
     with("127.0.0.1", &web.url("/x"));
     assert_eq!((web.hits("/x"), proxy.log().len()), (2, asked));
+}
+
+#[test]
+#[ignore = "started by the test of the cache folder"]
+fn as_a_folder() {
+    let folder = Cache::default_folder().expect("a folder");
+    assert_eq!(folder, Path::new(&given("TEST_FOLDER")));
+}
+
+#[test]
+#[cfg(all(unix, not(target_vendor = "apple")))]
+fn the_cache_is_where_caches_are() {
+    for (set, folder) in [
+        (vec![("HOME", "/h"), ("XDG_CACHE_HOME", "/x"), ("GPUSEAL_CACHE_DIR", "/g")], "/g"),
+        (vec![("HOME", "/h"), ("XDG_CACHE_HOME", "/x"), ("GPUSEAL_CACHE_DIR", "")], "/x/gpuseal"),
+        (vec![("HOME", "/h"), ("XDG_CACHE_HOME", "")], "/h/.cache/gpuseal"),
+    ] {
+        again("as_a_folder", &[&set[..], &[("TEST_FOLDER", folder)]].concat());
+    }
 }

@@ -183,7 +183,8 @@ impl Client {
         let http = if options.offline { None } else { Some(connector(&options)?) };
         Ok(Self {
             http,
-            auth: Auth::new(options.keyring),
+            // Nobody will be shown a password.
+            auth: Auth::new(if options.offline { Keyring::Off } else { options.keyring }),
             gate: Semaphore::new(options.concurrency.clamp(1, 1000)),
             traffic: Mutex::default(),
             versions: Mutex::default(),
@@ -490,7 +491,8 @@ impl Client {
                     watcher.progress(name, so_far, total);
                     told = Instant::now();
                 }
-                let after = self.options.total + Duration::from_secs(so_far / SLOWEST);
+                let more = Duration::from_secs(so_far / SLOWEST);
+                let after = self.options.total.saturating_add(more);
                 if start.elapsed() > after {
                     return Err(Error::Timeout { url: shown.clone(), phase: Phase::Whole, after });
                 }

@@ -68,8 +68,8 @@ pub enum Error {
         /// For how long the server wants to be left alone.
         wait: Option<Duration>,
     },
-    /// No connection, or none that can be trusted.
-    #[error("cannot reach `{url}`: {reason}")]
+    /// No connection, none that can be trusted, or one with something that is no web server.
+    #[error("no answer from `{url}`: {reason}")]
     Connect {
         /// What was asked.
         url: String,

@@ -155,13 +155,15 @@ impl Client {
             if !error.passing() {
                 return Err(error);
             }
+            let back_off = retry::back_off(self.options.back_off, tries, retry::seed());
             let wait = match &error {
                 Error::Status { url, status, wait: Some(wait) } if *wait > retry::LONGEST => {
                     let (url, status, wait) = (url.clone(), *status, *wait);
                     return Err(Error::Busy { url, status, wait, limit: retry::LONGEST });
                 }
-                Error::Status { wait: Some(wait), .. } => *wait,
-                _ => retry::back_off(self.options.back_off, tries, retry::seed()),
+                // "At once" is said to all who ask.
+                Error::Status { wait: Some(wait), .. } => (*wait).max(back_off),
+                _ => back_off,
             };
             if tries > self.options.retries || wait >= left() {
                 return Err(match tries {
@@ -257,11 +259,12 @@ fn reason(error: &reqwest::Error) -> (String, bool) {
         let Some(cause) = next else {
             break;
         };
-        // An I/O error does not count what it wraps among its sources.
-        let cause = match cause.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref()) {
-            Some(inner) => inner as &(dyn std::error::Error + 'static),
-            None => cause,
-        };
+        // An I/O error counts the sources of what it wraps, and not that itself.
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(inner) = inner {
+            next = Some(inner);
+            continue;
+        }
         if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
             certificate |= matches!(
                 tls,
