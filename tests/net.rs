@@ -635,6 +635,8 @@ fn redirects_are_followed_and_credentials_stay_at_home() {
     assert_eq!(page(&client, &at("/to-signed")).expect("a page").body, b"signed");
     // Links of a page do not repeat its credentials.
     assert_eq!(page(&client, &web.url("/signed")).expect("a page").body, b"signed");
+    let link = run(client.download(&web.url("/signed"), Expect::default()));
+    assert_eq!(link.expect("a file").size, 6);
     let stranger = page(&Client::new(quick()).expect("a client"), &web.url("/signed"));
     let stranger = stranger.expect_err("denied");
     assert!(stranger.help().is_some_and(|help| help.contains("netrc")), "{stranger}");

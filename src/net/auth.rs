@@ -30,6 +30,15 @@ const LONGEST: u64 = 64 * 1024;
 /// No netrc is larger.
 const LARGEST_NETRC: u64 = 1 << 20;
 
+/// Who wrote a URL. What a page has in its links is good for that link, and for nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrote {
+    /// The user, as the address of an index.
+    User,
+    /// A server, as a link.
+    Server,
+}
+
 /// A user and a password.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Credentials {
@@ -43,8 +52,8 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Finds credentials, and remembers those of a URL for the rest of its server: the links of a page
-/// do not repeat them.
+/// Finds credentials, and remembers those of an index for the rest of its server: the links of its
+/// pages do not repeat them.
 #[derive(Debug, Default)]
 pub(super) struct Auth {
     keyring: Keyring,
@@ -53,7 +62,7 @@ pub(super) struct Auth {
     asked: tokio::sync::Mutex<BTreeMap<(Origin, String), Option<String>>>,
 }
 
-/// Credentials that stood in a URL.
+/// Credentials that stood in the address of an index.
 #[derive(Debug, Clone)]
 struct Known {
     origin: Origin,
@@ -68,12 +77,19 @@ impl Auth {
     }
 
     /// What to sign a request with. What goes wrong on the way is told to `warn`.
-    pub(super) async fn of(&self, url: &Url, warn: &(dyn Fn(&str) + Sync)) -> Option<Credentials> {
+    pub(super) async fn of(
+        &self,
+        url: &Url,
+        wrote: Wrote,
+        warn: &(dyn Fn(&str) + Sync),
+    ) -> Option<Credentials> {
         let origin = Origin::of(url)?;
         let user = decoded(url.username());
         if let Some(password) = url.password() {
             let found = Credentials { user, password: decoded(password) };
-            self.remember(origin, url, &found);
+            if wrote == Wrote::User {
+                self.remember(origin, url, &found);
+            }
             return Some(found);
         }
         if let Some(known) = self.known(&origin, url, &user) {
@@ -85,18 +101,20 @@ impl Auth {
         }
         let password = match netrc.filter(|found| found.user == user) {
             Some(found) => Some(found.password),
+            None if wrote == Wrote::Server => None,
             None => self.keyring(&origin, url, &user, warn).await,
         };
         // Tokens are often written as the user alone.
         let found = Credentials { user, password: password.unwrap_or_default() };
-        self.remember(origin, url, &found);
+        if wrote == Wrote::User {
+            self.remember(origin, url, &found);
+        }
         Some(found)
     }
 
     fn remember(&self, origin: Origin, url: &Url, credentials: &Credentials) {
         let below = folder(url);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        // The first stays: a page cannot replace what the user wrote.
         if known.len() < 1000 && !known.iter().any(|k| k.origin == origin && k.below == below) {
             known.push(Known { origin, below, credentials: credentials.clone() });
         }
@@ -253,11 +271,17 @@ mod tests {
         let auth = Auth::new(Keyring::Off);
         // As if there were no netrc on this machine.
         auth.netrc.set(None).expect("not yet read");
-        let user = |text: &str| {
+        let asked = |text: &str, wrote: Wrote| {
             let url = Url::parse(text).expect("a URL");
             let run = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-            run.block_on(auth.of(&url, &|_| ())).map(|c| format!("{}:{}", c.user, c.password))
+            run.block_on(auth.of(&url, wrote, &|_| ()))
+                .map(|c| format!("{}:{}", c.user, c.password))
         };
+        let user = |text: &str| asked(text, Wrote::User);
+        assert_eq!(user("https://example.org/a/simple/x/"), None);
+        // Links are nobody's word but their own.
+        let link = asked("https://evil:twin@example.org/a/x.whl", Wrote::Server);
+        assert_eq!(link.as_deref(), Some("evil:twin"));
         assert_eq!(user("https://example.org/a/simple/x/"), None);
         assert_eq!(user("https://u:p%40@example.org/a/simple/x/").as_deref(), Some("u:p@"));
         assert_eq!(user("https://example.org/files/x.whl").as_deref(), Some("u:p@"));
