@@ -248,6 +248,36 @@ impl Lockfile {
         Sha256::of(self.to_toml().as_bytes())
     }
 
+    /// The address of an index, or of what stands in for it; `None` for PyPI without a mirror, which is
+    /// the user's own setting.
+    pub fn index_url(&self, index: Index) -> Option<String> {
+        let mirror = |of: &str| {
+            let found = self.mirrors.iter().find(|(key, _)| key.as_str() == of);
+            found.map(|(_, at)| at.as_str().trim_end_matches('/'))
+        };
+        match index {
+            Index::Pypi => mirror("pypi").map(str::to_owned),
+            Index::Pytorch(variant) => match mirror("pytorch") {
+                Some(mirror) => Some(format!("{mirror}/{variant}")),
+                None => index.url(),
+            },
+        }
+    }
+
+    /// A repository as an engine pulls it: as it is called, or below its mirror.
+    pub fn pulled(&self, repository: &Repository) -> String {
+        let (registry, path) = repository.parts();
+        match self.mirrors.iter().find(|(of, _)| of.as_str() == registry) {
+            Some((_, at)) => {
+                let at = at.as_str();
+                // A name of an image has no scheme.
+                let at = at.split_once("://").map_or(at, |(_, rest)| rest);
+                format!("{}/{path}", at.trim_end_matches('/'))
+            }
+            None => repository.to_string(),
+        }
+    }
+
     /// The target of this name.
     pub fn target(&self, name: &str) -> Option<&Target> {
         self.targets.iter().find(|target| target.name.as_str() == name)

@@ -182,6 +182,18 @@ fn is_label(text: &str) -> bool {
         && text.trim() == text
 }
 
+impl Repository {
+    /// Registry and path, as Docker reads the name: `docker.io` and `library/python` for `python`.
+    pub fn parts(&self) -> (&str, String) {
+        match self.0.split_once('/') {
+            // A first segment with a dot is the host of a registry, `ghcr.io/x`.
+            Some((host, path)) if host.contains('.') => (host, path.to_owned()),
+            Some(_) => ("docker.io", self.0.clone()),
+            None => ("docker.io", format!("library/{}", self.0)),
+        }
+    }
+}
+
 /// A digest that only a registry or an index can tell.
 ///
 /// A lock made without the network writes `unfetched`, so that nobody takes an absent digest for a

@@ -10,7 +10,7 @@ use super::Kind;
 use crate::domain::{ComputeCapability, Platform, PythonVersion, Suffix};
 use crate::lock::{self, Fetched, Index, Lockfile, Mode, Repository, Serving, Tag};
 
-/// Image that brings the installer.
+/// Image that brings the installer, for locks of revision 0, which name none.
 const UV_IMAGE: &str = "ghcr.io/astral-sh/uv:0.13.8";
 /// What packages without a ready file need to be compiled; taken into no image.
 const BUILD_TOOLS: &[&str] = &["ninja", "packaging", "pip", "psutil", "setuptools", "wheel"];
@@ -20,8 +20,8 @@ const BUILD_TOOLS: &[&str] = &["ninja", "packaging", "pip", "psutil", "setuptool
 pub struct Page {
     /// The lock that is rendered.
     pub lock: LockFacts,
-    /// Image that brings uv.
-    pub uv_image: &'static str,
+    /// Address of what stands in for PyPI; null: pip and uv know where it is.
+    pub pypi_url: Option<String>,
     /// Build requirements of packages that are compiled.
     pub build_tools: &'static [&'static str],
     /// Targets, in the order of the lock. For a Dockerfile those for Linux only.
@@ -79,6 +79,8 @@ pub struct Target {
     pub driver: Driver,
     /// `12.0` for `NVIDIA_REQUIRE_CUDA=cuda>=12.0`; null where an older driver serves by cuda-compat.
     pub require_cuda: Option<String>,
+    /// Image that brings uv, with its digest when the lock has it.
+    pub uv_image: String,
     /// Image of the result, which is also where packages are installed.
     pub base: Image,
     /// Image in which extensions are compiled; null where nothing is.
@@ -174,9 +176,9 @@ impl Page {
                 matrix_digest: lock.matrix.digest.to_string(),
                 unfetched: targets.iter().any(unfetched),
             },
-            uv_image: UV_IMAGE,
+            pypi_url: lock.index_url(Index::Pypi),
             build_tools: BUILD_TOOLS,
-            targets: targets.into_iter().map(Target::new).collect(),
+            targets: targets.into_iter().map(|target| Target::new(target, lock)).collect(),
             left_out: left_out
                 .into_iter()
                 .map(|t| LeftOut { name: t.name.to_string(), platform: t.platform.to_string() })
@@ -186,14 +188,15 @@ impl Page {
 }
 
 impl Target {
-    fn new(target: &lock::Target) -> Self {
+    fn new(target: &lock::Target, lock: &Lockfile) -> Self {
         let platform = target.platform.name();
         let mut requested: Vec<_> = target.packages.iter().filter(|p| p.requested).collect();
         requested.sort_by_key(|p| p.name.as_str() != "torch");
         let (source, ready): (Vec<_>, Vec<_>) = requested.into_iter().partition(|p| p.source_build);
         let mut from_index: Vec<FromIndex> = Vec::new();
         for package in &ready {
-            let Some(url) = package.index.url() else {
+            let Some(url) = lock.index_url(package.index).filter(|_| package.index != Index::Pypi)
+            else {
                 continue;
             };
             match from_index.iter_mut().find(|line| line.url == url) {
@@ -221,13 +224,18 @@ impl Target {
                 mode: target.driver.mode.map(Mode::word),
             },
             require_cuda: require_cuda(target),
+            uv_image: target.base.uv.as_ref().map_or_else(
+                || UV_IMAGE.to_owned(),
+                |uv| Image::new(lock, &uv.repository, &uv.tag, &uv.digest, target.python).reference,
+            ),
             base: Image::new(
+                lock,
                 &target.base.repository,
                 &target.base.tag,
                 &target.base.digest,
                 target.python,
             ),
-            compile: compile(target, !source.is_empty()),
+            compile: compile(lock, target, !source.is_empty()),
             apt: target.base.apt.iter().map(ToString::to_string).collect(),
             from_index,
             from_pypi: pypi.map(|p| requirement(p)).collect(),
@@ -260,16 +268,17 @@ impl Card {
 }
 
 impl Image {
-    fn new(repository: &Repository, tag: &Tag, digest: &Fetched, python: PythonVersion) -> Self {
-        let name = format!("{repository}:{tag}");
-        let registry = match repository.as_str().split_once('/') {
-            // A first segment with a dot is the host of a registry, `ghcr.io/x`.
-            Some((host, _)) if host.contains('.') => "",
-            Some(_) => "docker.io/",
-            None => "docker.io/library/",
-        };
+    fn new(
+        lock: &Lockfile,
+        repository: &Repository,
+        tag: &Tag,
+        digest: &Fetched,
+        python: PythonVersion,
+    ) -> Self {
+        let name = format!("{}:{tag}", lock.pulled(repository));
+        let (registry, path) = repository.parts();
         Self {
-            full_name: format!("{registry}{name}"),
+            full_name: format!("{registry}/{path}:{tag}"),
             reference: match digest {
                 Fetched::Digest(digest) => format!("{name}@{digest}"),
                 Fetched::Unfetched => name,
@@ -316,11 +325,15 @@ fn require_cuda(target: &lock::Target) -> Option<String> {
     }
 }
 
-fn compile(target: &lock::Target, needed: bool) -> Option<Compile> {
+fn compile(lock: &Lockfile, target: &lock::Target, needed: bool) -> Option<Compile> {
     let base = &target.base;
     let image = match &base.builder {
-        Some(image) => Image::new(&image.repository, &image.tag, &image.digest, target.python),
-        None if needed => Image::new(&base.repository, &base.tag, &base.digest, target.python),
+        Some(image) => {
+            Image::new(lock, &image.repository, &image.tag, &image.digest, target.python)
+        }
+        None if needed => {
+            Image::new(lock, &base.repository, &base.tag, &base.digest, target.python)
+        }
         None => return None,
     };
     Some(Compile { image, arch_list: arch_list(&target.gpus) })

@@ -123,6 +123,37 @@ fn what_docker_cannot_name_is_refused() {
 }
 
 #[test]
+fn mirrors_are_named_in_everything() {
+    let mut lock = only("fleet");
+    lock.targets[0].base.uv = sample::lock().target("arm").unwrap().base.uv.clone();
+    for (of, at) in [
+        ("pypi", "https://mirror.example.org/pypi/simple"),
+        ("pytorch", "https://mirror.example.org/whl/"),
+        ("docker.io", "registry.example.org/hub"),
+        ("ghcr.io", "http://127.0.0.1:5000"),
+    ] {
+        lock.mirrors.insert(of.parse().unwrap(), at.parse().unwrap());
+    }
+    let text = built_in(Kind::Dockerfile, &lock);
+    assert!(
+        text.contains("FROM registry.example.org/hub/library/python:3.11-slim-trixie AS fleet\n")
+    );
+    let uv =
+        format!("COPY --from=127.0.0.1:5000/astral-sh/uv:0.13.8@sha256:{} /uv ", "4".repeat(64));
+    assert!(text.contains(&uv), "{text}");
+    assert!(text.contains("UV_DEFAULT_INDEX=\"https://mirror.example.org/pypi/simple\""));
+    assert!(text.contains("--index-url https://mirror.example.org/whl/cu126 "));
+    // The label says what the image is, not where it was had.
+    assert!(text.contains("base.name=\"docker.io/library/python:3.11-slim-trixie\""));
+    let install = built_in(Kind::Install, &lock);
+    assert!(install.contains("from_index https://mirror.example.org/whl/cu126 "));
+    assert!(install.contains("UV_DEFAULT_INDEX=https://mirror.example.org/pypi/simple\n"));
+    for text in [text, install] {
+        assert!(!text.contains("download.pytorch.org") && !text.contains("ghcr.io"), "{text}");
+    }
+}
+
+#[test]
 fn templates_of_users_see_the_same_context() {
     let text = by(
         "{% for t in targets %}{{ t.name }} {{ t.driver.min | docker_quote }} {{ t.torch | shell_quote }}\n{% endfor %}",
