@@ -564,11 +564,12 @@ fn torch_version(text: &str) -> Option<TorchBuild> {
     })
 }
 
-/// Looks for texts of C, with a NUL before and behind them, that list code targets.
+/// Looks for texts of C that list code targets: a NUL stands behind them. What stands before need not
+/// end with one, since compilers put pieces of other texts there.
 struct Scan {
     run: Vec<u8>,
-    /// Whether what has been read since the last NUL may be such a text.
-    fits: bool,
+    /// Whether the run begins where a text does.
+    begins: bool,
     found: Vec<Vec<CodeTarget>>,
 }
 
@@ -578,7 +579,7 @@ const MAX_LISTS: usize = 64;
 
 impl Default for Scan {
     fn default() -> Self {
-        Self { run: Vec::with_capacity(MAX_LIST), fits: true, found: Vec::new() }
+        Self { run: Vec::with_capacity(MAX_LIST), begins: true, found: Vec::new() }
     }
 }
 
@@ -587,27 +588,41 @@ impl Scan {
         for byte in bytes {
             match byte {
                 0 => self.end(),
-                b'a'..=b'z' | b'0'..=b'9' | b'_' | b' '
-                    if self.fits && self.run.len() < MAX_LIST =>
-                {
+                b'a'..=b'z' | b'0'..=b'9' | b'_' | b' ' if self.run.len() < MAX_LIST => {
                     self.run.push(*byte);
                 }
-                _ => self.fits = false,
+                _ => {
+                    self.run.clear();
+                    self.begins = false;
+                }
             }
         }
     }
 
     fn end(&mut self) {
-        if self.fits && self.run.len() > 4 && self.found.len() < MAX_LISTS {
-            let list = str::from_utf8(&self.run).unwrap_or_default().split(' ').map(str::parse);
-            if let Ok(list) = list.collect::<Result<Vec<CodeTarget>, _>>()
-                && !self.found.contains(&list)
-            {
-                self.found.push(list);
+        let mut list = Vec::new();
+        let text = str::from_utf8(&self.run).unwrap_or_default();
+        let mut whole = self.begins;
+        for word in text.rsplit(' ') {
+            if let Ok(target) = word.parse::<CodeTarget>() {
+                list.push(target);
+                continue;
             }
+            whole = false;
+            let starts = ["sm_", "compute_"].map(|prefix| word.rfind(prefix));
+            if let Some(start) = starts.into_iter().flatten().max() {
+                list.extend(word[start..].parse::<CodeTarget>());
+            }
+            break;
+        }
+        list.reverse();
+        let counts = whole || list.len() > 1;
+        if counts && !list.is_empty() && self.found.len() < MAX_LISTS && !self.found.contains(&list)
+        {
+            self.found.push(list);
         }
         self.run.clear();
-        self.fits = true;
+        self.begins = true;
     }
 
     /// The only list of several targets, or else the only target: a build for one card is possible.
@@ -658,7 +673,7 @@ mod tests {
             (METADATA, b"Name: torch\nVersion: 2.6.0+cu126\n"),
             (
                 "torch/lib/libtorch_python.so",
-                b"\x7fELF\0sm_90\0x sm_50\0sm_50 sm_90a compute_90\0tail",
+                b"\x7fELF\0sm_90\0x sm_50\0(std::string hsm_50 sm_90a compute_90\0tail",
             ),
             ("torch/c.bin", &filler),
         ])
@@ -873,14 +888,13 @@ mod tests {
                 Step::Need(range) => fetch(&mut view, range),
             }
         };
-        let size = unpacked_size(&view);
-        let list = arch_list(fs_err::File::open(&path).expect("a file")).expect("a list");
-        panic!(
-            "{asked:?}\n{} {} {} {:?}\n{build:?}\n{size:?}\n{list:?}",
-            read.name,
-            read.version,
-            read.requires.len(),
-            read.unread
+        assert!(matches!(unpacked_size(&view), Ok(Step::Done(size)) if size > len));
+        assert!(
+            asked.len() <= 4 && read.is_of(&name) && read.unread.is_empty(),
+            "{asked:?} {read:?}"
         );
+        assert!(build.version.starts_with(&name.version().clone().without_local().to_string()));
+        let list = arch_list(fs_err::File::open(&path).expect("a file")).expect("a list");
+        assert_eq!(list.is_some_and(|list| list.len() > 1), build.cuda.is_some());
     }
 }
