@@ -1,4 +1,4 @@
-//! Every reader of a project's files against texts that nobody wrote: small real ones, changed at
+//! Every reader of a project's files, of an index and of a wheel against texts that nobody wrote: small real ones, changed at
 //! random in ways that know the format. Nothing may panic, take long, or be refused without its line.
 //!
 //! `GPUSEAL_FUZZ_SECONDS` is the time for all readers together, `GPUSEAL_FUZZ_SEED` another begin. What
@@ -11,6 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use gpuseal::domain::{Platform, PythonVersion};
+use gpuseal::index::archive::{self, Sparse, Step};
+use gpuseal::index::wheel::{Machine, WheelName};
+use gpuseal::index::{metadata, page};
 use gpuseal::requirements::project::{Setting, folder};
 use gpuseal::requirements::{self, Error};
 
@@ -146,6 +149,72 @@ const DOCKER: &[&str] = &[
     "SHELL [",
     "ONBUILD ",
 ];
+const WHEEL: &[&str] = &[
+    "-",
+    ".",
+    "cp312",
+    "abi3",
+    "any",
+    ".whl",
+    "manylinux_2_28_x86_64",
+    "+cu126",
+    "1!",
+    "_",
+    "255",
+];
+const HTML: &[&str] = &[
+    "<a href=\"",
+    "<A HREF=",
+    "\">",
+    "<!--",
+    "-->",
+    "<base href='",
+    "<meta name=\"pypi:repository-version\" content=\"",
+    "&#x2f;",
+    "&amp;",
+    "%2f",
+    "#sha256=",
+    "..",
+    "data-yanked",
+    "data-requires-python='",
+    "</a>",
+];
+const JSON: &[&str] = &[
+    "{\"files\":[",
+    "\"url\":",
+    "\"hashes\":{}",
+    "\"yanked\":true",
+    "\"core-metadata\":{\"sha256\":\"",
+    "\"size\":1e99",
+    "\\ud800",
+    "\\u002f",
+    "[[[[[[[[",
+    "null",
+];
+const METADATA: &[&str] = &[
+    "Requires-Dist: ",
+    "Name: a\n",
+    "Version: ",
+    "Requires-Python: ",
+    "Provides-Extra: ",
+    "; extra == ",
+    " @ https://x.example/",
+    "\n ",
+    "\r\n",
+    " (>=1)",
+    "[a]",
+];
+const ARCHIVE: &[&str] = &[
+    "PK\u{5}\u{6}",
+    "PK\u{6}\u{6}",
+    "PK\u{6}\u{7}",
+    "PK\u{1}\u{2}",
+    "PK\u{3}\u{4}",
+    "\u{0}\u{0}\u{0}\u{0}",
+    "a-1.dist-info/METADATA",
+    "torch/version.py",
+    "sm_90 ",
+];
 const PROJECT: (&str, &str) = (
     "pyproject.toml",
     "[project]\nname = \"app\"\nversion = \"1\"\ndependencies = [\"torch==2.6.0\"]\n",
@@ -171,6 +240,11 @@ fn kinds() -> Vec<Kind> {
         kind("uv.toml", TOML, &[PROJECT]),
         kind(".python-version", &["3.12", "cpython-", "pypy", "\n"], &[PROJECT]),
         kind("gpuseal.yaml", YAML, &[]),
+        kind("wheel-name", WHEEL, &[]),
+        kind("page-html", HTML, &[]),
+        kind("page-json", JSON, &[]),
+        kind("metadata", METADATA, &[]),
+        kind("archive", ARCHIVE, &[]),
     ]
 }
 
@@ -273,8 +347,98 @@ fn change(text: &mut Vec<u8>, corpus: &[Vec<u8>], words: &[&str], random: &mut R
     text.truncate(MAX_BYTES);
 }
 
+/// Reads what an index or a wheel says. `None`: it is a file of a project.
+fn read_index(name: &str, text: &[u8]) -> Option<Result<(), String>> {
+    let said = |err: &dyn std::fmt::Display, help: &str| {
+        let len = err.to_string().len();
+        if len == 0 || len > 4096 || help.is_empty() { Err(format!("{len} bytes")) } else { Ok(()) }
+    };
+    let url = "https://index.test/simple/x/".parse().expect("an address");
+    Some(match name {
+        "wheel-name" => {
+            for line in String::from_utf8_lossy(text).lines() {
+                let Ok(wheel) = line.parse::<WheelName>() else { continue };
+                for platform in Platform::ALL {
+                    let python = PythonVersion::new(12);
+                    let machine = Machine { platform: *platform, python, glibc: None };
+                    let _ = (wheel.rank(&machine), wheel.glibc(&machine));
+                }
+                if wheel.file() != line || line.contains(['/', '\\', ' ', '$', '"', '\'']) {
+                    return Some(Err(format!("`{line}` was taken")));
+                }
+            }
+            Ok(())
+        }
+        "page-html" | "page-json" => {
+            let kind = match name {
+                "page-html" => "text/html",
+                _ => "application/vnd.pypi.simple.v1+json",
+            };
+            match page::read(text, Some(kind), &url) {
+                Err(err) => said(&err, &err.help()),
+                Ok(page) => page.files.iter().try_for_each(|file| {
+                    let ends = file.url.fragment().is_none() && file.url.username().is_empty();
+                    if ends && gpuseal::index::is_plain_name(&file.name) {
+                        Ok(())
+                    } else {
+                        Err(format!("{file:?}"))
+                    }
+                }),
+            }
+        }
+        "metadata" => match metadata::read(text) {
+            Err(err) => said(&err, &err.help()),
+            Ok(read) => {
+                let on = Setting::new(Platform::LinuxAmd64, PythonVersion::new(12));
+                for requirement in &read.requires {
+                    let _ = (requirement.holds(&on, &[]), requirement.holds(&on, &read.extras));
+                    let _ = requirement.versions.contains(&read.version);
+                }
+                Ok(())
+            }
+        },
+        "archive" => {
+            let wheel: WheelName = "a-1-py3-none-any.whl".parse().expect("a wheel");
+            let asked = through(text, |view| archive::metadata(view, &wheel))
+                .and_then(|()| through(text, archive::torch_build))
+                .and_then(|()| through(text, archive::unpacked_size));
+            let list = archive::arch_list(std::io::Cursor::new(text));
+            asked.and_then(|()| list.map_or_else(|err| said(&err, &err.help()), |_| Ok(())))
+        }
+        _ => return None,
+    })
+}
+
+/// Fetches what is asked for until there is an answer.
+fn through<T>(
+    whole: &[u8],
+    ask: impl Fn(&Sparse) -> Result<Step<T>, archive::ArchiveError>,
+) -> Result<(), String> {
+    let mut view = Sparse::new(whole.len() as u64);
+    for _ in 0..6 {
+        match ask(&view) {
+            Ok(Step::Done(_)) => return Ok(()),
+            Err(err) if err.to_string().len() < 4096 && !err.help().is_empty() => return Ok(()),
+            Err(err) => return Err(err.to_string()),
+            Ok(Step::Need(range)) => {
+                let at = usize::try_from(range.start).expect("an offset");
+                let Some(bytes) = whole.get(at..usize::try_from(range.end).expect("an offset"))
+                else {
+                    return Err(format!("{range:?} of {}", whole.len()));
+                };
+                view.insert(range.start, bytes);
+            }
+        }
+    }
+    Err("it asks for more and more".into())
+}
+
 /// Reads a folder as the program does, and asks everything of it that the program asks.
 fn read(place: &Path, kind: &Kind) -> Result<(), String> {
+    let text = fs_err::read(place.join(kind.name)).map_err(|err| err.to_string())?;
+    if let Some(said) = read_index(kind.name, &text) {
+        return said;
+    }
     let read = if kind.name == "gpuseal.yaml" {
         requirements::read(&place.join(kind.name)).map(|_| None)
     } else {
@@ -298,7 +462,6 @@ fn read(place: &Path, kind: &Kind) -> Result<(), String> {
             };
         }
     };
-    let text = fs_err::read(place.join(kind.name)).map_err(|err| err.to_string())?;
     let last = text.len() + 2;
     for demand in &project.demands {
         let here = demand.place.file == kind.name;
@@ -447,4 +610,9 @@ readers! {
     uv_toml = "uv.toml";
     python_version = ".python-version";
     gpuseal_yaml = "gpuseal.yaml";
+    wheel_name = "wheel-name";
+    page_html = "page-html";
+    page_json = "page-json";
+    metadata_file = "metadata";
+    archive_members = "archive";
 }

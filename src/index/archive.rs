@@ -152,7 +152,7 @@ impl Sparse {
             match self.parts.range_mut(..at).next_back() {
                 // What follows a range makes it longer.
                 Some((start, part)) if start + part.len() as u64 == at => {
-                    part.extend_from_slice(piece)
+                    part.extend_from_slice(piece);
                 }
                 _ => {
                     self.parts.insert(at, piece.to_vec());

@@ -183,10 +183,10 @@ pub fn read(body: &[u8], content_type: Option<&str>, url: &Url) -> Result<Page, 
     let mut found = Found::at(url);
     match kind.unwrap_or_default().to_ascii_lowercase().as_str() {
         "application/vnd.pypi.simple.v1+json" => {
-            found.json(body).map_err(|source| PageError::Json { url: place(), source })?
+            found.json(body).map_err(|source| PageError::Json { url: place(), source })?;
         }
         "application/vnd.pypi.simple.v1+html" | "text/html" => {
-            found.html(&String::from_utf8_lossy(body))
+            found.html(&String::from_utf8_lossy(body));
         }
         _ => return Err(PageError::Type { url: place(), given: content_type.map(shown) }),
     }
@@ -421,8 +421,7 @@ impl Maybe<'_> {
     fn sidecar(&self) -> Sidecar {
         match self {
             Self::No | Self::Reason(_) => Sidecar::None,
-            Self::Yes => Sidecar::Unhashed,
-            Self::Hashes(JsonHashes { sha256: None }) => Sidecar::Unhashed,
+            Self::Yes | Self::Hashes(JsonHashes { sha256: None }) => Sidecar::Unhashed,
             // With a digest that is none it proves nothing: the wheel itself is asked.
             Self::Hashes(JsonHashes { sha256: Some(digits) }) => {
                 Sha256::from_hex(digits).map_or(Sidecar::None, Sidecar::Sha256)
@@ -668,15 +667,12 @@ fn unescaped(text: Cow<'_, str>) -> Cow<'_, str> {
                 code.ok().and_then(char::from_u32)
             }
         });
-        match (end, meant) {
-            (Some(end), Some(meant)) => {
-                out.push(meant);
-                rest = &behind[end + 1..];
-            }
-            _ => {
-                out.push('&');
-                rest = behind;
-            }
+        if let (Some(end), Some(meant)) = (end, meant) {
+            out.push(meant);
+            rest = &behind[end + 1..];
+        } else {
+            out.push('&');
+            rest = behind;
         }
     }
     out.push_str(rest);

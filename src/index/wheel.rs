@@ -166,7 +166,7 @@ impl WheelName {
             for abi in &self.abis {
                 for platform in &self.platforms {
                     let is_any = platform == "any";
-                    let fit = if is_any { Some(ANY) } else { fit(platform, on) };
+                    let fit = if is_any { Some(ANY) } else { fit(platform, *on) };
                     if let (Some(fit), Some(step)) = (fit, step(python, abi, is_any, on.python)) {
                         best = Some(best.map_or((step, fit), |best| best.min((step, fit))));
                     }
@@ -181,7 +181,7 @@ impl WheelName {
     /// none (`any`, a plain `linux_x86_64`), or does not install there.
     pub fn glibc(&self, on: &Machine) -> Option<Glibc> {
         self.rank(on)?;
-        let here = self.platforms.iter().filter(|tag| fit(tag, on).is_some());
+        let here = self.platforms.iter().filter(|tag| fit(tag, *on).is_some());
         here.filter_map(|tag| floor(tag, machine(on.platform)).map(|(floor, _)| floor)).min()
     }
 }
@@ -237,7 +237,7 @@ const fn machine(platform: Platform) -> &'static str {
 }
 
 /// Where a platform tag stands among those that a machine takes; `None`: it does not take it.
-fn fit(tag: &str, on: &Machine) -> Option<Fit> {
+fn fit(tag: &str, on: Machine) -> Option<Fit> {
     let exact = |name: &str| (tag == name).then_some((0, 0, false));
     match on.platform {
         Platform::WindowsAmd64 => exact("win_amd64"),
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn names_refused() {
-        let many = format!("a-1-{0}-{0}-{0}.whl", vec!["p"; 11].join("."));
+        let many = format!("a-1-{0}-{0}-{0}.whl", ["p"; 11].join("."));
         for file in [
             "",
             ".whl",
