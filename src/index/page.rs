@@ -182,9 +182,12 @@ pub fn read(body: &[u8], content_type: Option<&str>, url: &Url) -> Result<Page, 
     let kind = content_type.and_then(|text| text.split(';').next()).map(str::trim);
     let mut found = Found::at(url);
     match kind.unwrap_or_default().to_ascii_lowercase().as_str() {
-        "application/vnd.pypi.simple.v1+json" => {
-            found.json(body).map_err(|source| PageError::Json { url: place(), source })?;
-        }
+        "application/vnd.pypi.simple.v1+json" => match found.json(body) {
+            Err(source) if !found.too_many => {
+                return Err(PageError::Json { url: place(), source });
+            }
+            _ => (),
+        },
         "application/vnd.pypi.simple.v1+html" | "text/html" => {
             found.html(&String::from_utf8_lossy(body));
         }
@@ -513,6 +516,9 @@ impl<'j> Visitor<'j> for Files<'_, '_> {
     fn visit_seq<A: SeqAccess<'j>>(self, mut list: A) -> Result<(), A::Error> {
         while let Some(file) = list.next_element::<JsonFile<'j>>()? {
             self.0.take_json(&file);
+            if self.0.too_many {
+                return Err(serde::de::Error::custom("too many files"));
+            }
         }
         Ok(())
     }
@@ -525,6 +531,9 @@ impl Found<'_> {
     fn html(&mut self, text: &str) {
         let mut has_base = false;
         for tag in Tags(text) {
+            if self.too_many {
+                return;
+            }
             let Ok(dom) = tl::parse(tag, tl::ParserOptions::new()) else { continue };
             let Some(tag) = dom.nodes().first().and_then(tl::Node::as_tag) else { continue };
             let attribute = |name| attribute(tag, name);
