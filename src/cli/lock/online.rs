@@ -558,7 +558,6 @@ async fn images(
             retries: job.args.retries,
             ..registry::Limits::default()
         },
-        ..registry::Options::default()
     })?;
     let registries = &registries;
     let mut answers = futures_util::stream::iter(wanted)
