@@ -128,22 +128,22 @@ impl Error {
     /// What to do next, as one imperative sentence; silence beats a guess.
     pub fn help(&self) -> Option<String> {
         Some(match self {
-            Self::Conflict { .. } => "take either side of the conflict, then run `gpuseal lock --offline --force`".into(),
+            Self::Conflict { .. } => "take either side of the conflict, then run `gpuseal lock --force`".into(),
             Self::Version { .. } | Self::Newer { .. } => {
-                "use the gpuseal release that wrote it, or write it anew with `gpuseal lock --offline --force`".into()
+                "use the gpuseal release that wrote it, or write it anew with `gpuseal lock --force`".into()
             }
             Self::Refused { source, .. } => match &**source {
                 Self::Read { .. } => "check the permissions of the file, or move it away".into(),
-                _ => "look at the file, then replace it with `gpuseal lock --offline --force`".into(),
+                _ => "look at the file, then replace it with `gpuseal lock --force`".into(),
             },
             Self::TooBig { .. }
             | Self::NotUtf8 { .. }
             | Self::Syntax { .. }
             | Self::UnknownKey { .. }
             | Self::Value { .. }
-            | Self::Broken { .. } => "do not edit the lock: write it anew with `gpuseal lock --offline --force`".into(),
+            | Self::Broken { .. } => "do not edit the lock: write it anew with `gpuseal lock --force`".into(),
             Self::Busy { .. } => "wait until the other process has ended, then try again".into(),
-            Self::Missing(_) => "run `gpuseal lock --offline` and commit the result".into(),
+            Self::Missing(_) => "run `gpuseal lock` and commit the result".into(),
             Self::Read { .. } | Self::Write { .. } => return None,
         })
     }

@@ -72,6 +72,10 @@ pub fn complete(job: &Job<'_>, output: &Output) -> Result<Found, Error> {
     let mirrors = &job.asked.wanted.mirrors;
     let mut lock = job.decided.clone();
     lock.mirrors = written(mirrors)?;
+    if let Some(old) = job.old.filter(|_| job.args.offline) {
+        // Nobody can be asked where the files are at another place: they stay where they were.
+        lock.mirrors.clone_from(&old.mirrors);
+    }
     let same_places = job.old.is_some_and(|old| old.mirrors == lock.mirrors);
     for target in &mut lock.targets {
         let old = job.old.and_then(|old| old.target(target.name.as_str()));
