@@ -79,7 +79,7 @@ pub enum Command {
     Check(Check),
     /// Resolve, and write gpuseal.lock.
     Lock(Lock),
-    /// Write a Dockerfile or install script from the lock.
+    /// Write a Dockerfile, an install script or another tool's files from the lock.
     Render(Render),
     /// Show, compare and check the compatibility matrix.
     #[command(subcommand)]
@@ -319,6 +319,7 @@ pub struct Lock {
 
 /// `gpuseal render`
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "flags of a command line are bools")]
 pub struct Render {
     /// What to write.
     #[arg(value_enum)]
@@ -326,11 +327,20 @@ pub struct Render {
     /// Folder with gpuseal.lock.
     #[arg(long, env = "GPUSEAL_PROJECT", default_value = ".", value_name = "DIR")]
     pub project: PathBuf,
-    /// Where to write; standard output when absent.
-    #[arg(short, long, value_name = "FILE")]
+    /// Only this target; of requirements, pylock, constraints and uv. Repeatable.
+    #[arg(long = "target", value_name = "NAME")]
+    pub targets: Vec<String>,
+    /// Where to write; standard output when absent. In a folder each target has its own file.
+    #[arg(short, long, value_name = "FILE|DIR", group = "place")]
     pub output: Option<PathBuf>,
+    /// Edit the project's pyproject.toml, which keeps its comments; of uv.
+    #[arg(long, group = "place")]
+    pub write: bool,
+    /// Replace sources of uv that were written by hand.
+    #[arg(long, requires = "write")]
+    pub force: bool,
     /// Write nothing; fail when the file is not what would be written.
-    #[arg(long, requires = "output")]
+    #[arg(long, requires = "place")]
     pub check: bool,
     /// A Tera template of your own, with the same context.
     #[arg(long, value_name = "FILE")]
@@ -344,6 +354,14 @@ pub enum Kind {
     Dockerfile,
     /// A shell script that installs a target into an environment.
     Install,
+    /// Every file of a target by address and hash, for pip and uv.
+    Requirements,
+    /// The same as a pylock.toml (PEP 751).
+    Pylock,
+    /// Exact versions of a target.
+    Constraints,
+    /// Indexes and sources for the pyproject.toml of a project that uses uv.
+    Uv,
 }
 
 /// `gpuseal matrix`

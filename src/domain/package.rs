@@ -4,6 +4,21 @@ use std::str::FromStr;
 
 use super::ParseError;
 
+/// How the names of the indexes begin that this program writes into a pyproject.toml. Its readers pass
+/// them by: what follows from a lock asks for nothing.
+pub const OUR_INDEX: &str = "gpuseal-";
+
+/// The package that a constraint pins in the form that this program writes into a pyproject.toml:
+/// `torch==2.9.1+cu126 ; sys_platform == 'linux' and platform_machine == 'x86_64'`. It is one of ours
+/// where the package's index is.
+pub fn our_constraint(text: &str) -> Option<String> {
+    let (name, rest) = text.split_once("==")?;
+    let (_, marker) = rest.split_once(" ; ")?;
+    let ours =
+        marker.starts_with("sys_platform == '") && marker.contains(" and platform_machine == '");
+    ours.then(|| normalise_name(name.trim()))
+}
+
 /// A further package of an install line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {

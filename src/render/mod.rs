@@ -4,6 +4,7 @@
 //! templates are in `templates/`; `context` documents what they see, `filters` what they may use.
 
 mod context;
+pub mod export;
 mod filters;
 
 use crate::domain::Platform;
@@ -53,6 +54,41 @@ pub enum Error {
         /// Which rule it breaks.
         reason: &'static str,
     },
+    /// A package has no file yet.
+    #[error("package `{package}` of target `{target}` has no file: nobody has asked its index yet")]
+    Unfetched {
+        /// The package.
+        package: String,
+        /// The target.
+        target: String,
+    },
+    /// uv cannot tell two targets apart.
+    #[error(
+        "one pyproject.toml cannot hold both: `{package}` is {one} and {other}, on the same machines"
+    )]
+    TwoBuilds {
+        /// The package.
+        package: String,
+        /// Index and target.
+        one: String,
+        /// The others.
+        other: String,
+    },
+    /// A source that was written by hand.
+    #[error(
+        "`{package}` has a source of its own in [tool.uv.sources]: {given}; the lock takes it from {wanted}"
+    )]
+    OtherSource {
+        /// The package.
+        package: String,
+        /// As it stands.
+        given: String,
+        /// As it would stand.
+        wanted: String,
+    },
+    /// The file that is to be edited is not as it should be.
+    #[error("pyproject.toml: {0}")]
+    Pyproject(String),
     /// There is no target left to render.
     #[error("no target of the lock is for Linux: there is no container image to describe")]
     NoContainer,
@@ -64,6 +100,10 @@ impl Error {
         Some(match self {
             Self::Template(_) => "compare the template with the ones in `templates/` and their context in `src/render/context.rs`".into(),
             Self::StageName { .. } => "rename the target in gpuseal.yaml, then run `gpuseal lock` again".into(),
+            Self::Unfetched { .. } => "run `gpuseal lock` with a network, then render again".into(),
+            Self::TwoBuilds { .. } => "choose one of them with --target, or render `pylock` or `requirements`, which have a file for each".into(),
+            Self::OtherSource { .. } => "take it out, or replace it with --force".into(),
+            Self::Pyproject(_) => "mend it, or render `uv` without --write and copy what is missing".into(),
             Self::NoContainer => "run `gpuseal render install`, or add a target with `platform: linux/amd64`".into(),
         })
     }

@@ -8,7 +8,7 @@ mod watch;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::args::{Kind, Lock};
+use super::args::Lock;
 use super::asked::{self, Asked};
 use super::output::{Output, write_whole};
 use super::{render, resolve as resolving};
@@ -100,13 +100,11 @@ fn finish(
 }
 
 fn renders(args: &Lock, lock: &Lockfile) -> Result<Vec<(PathBuf, String)>, Error> {
-    args.render
-        .iter()
-        .map(|kind| {
-            let file = in_project(&args.wanted.project, file_name(*kind));
-            Ok((file, render::text(*kind, lock, None)?))
-        })
-        .collect()
+    let mut files = Vec::new();
+    for kind in &args.render {
+        files.extend(render::beside(*kind, lock, &args.wanted.project)?);
+    }
+    Ok(files)
 }
 
 fn write_renders(args: &Lock, lock: &Lockfile, output: &Output) -> Result<(), Error> {
@@ -120,14 +118,6 @@ fn write_renders(args: &Lock, lock: &Lockfile, output: &Output) -> Result<(), Er
 fn tell(output: &Output, path: &Path, wrote: bool) {
     let how = if wrote { "wrote" } else { "unchanged" };
     output.talk(format_args!("{how} {}", path.display()));
-}
-
-/// Name of a rendered file next to the lock.
-fn file_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Dockerfile => "Dockerfile",
-        Kind::Install => "install.sh",
-    }
 }
 
 /// The lock that stands there. One that cannot be read stops the command, unless it is to be replaced.

@@ -94,6 +94,10 @@ pub fn folder(folder: &Path) -> Result<Project, Error> {
             _ => continue,
         };
         let text = reader.files.read(&folder.join(name), MAX_LOCK_BYTES)?;
+        if is_ours(&text) {
+            reader.began(&text, "rendered by gpuseal");
+            continue;
+        }
         locks::read(&text, what, &mut reader)?;
     }
     reader.project.joint |= has("uv.lock");
@@ -240,6 +244,10 @@ fn requirement_files(folder: &Path, names: &[String], reader: &mut Reader) -> Re
             continue;
         }
         let text = reader.files.read(&folder.join(name), MAX_BYTES)?;
+        if is_ours(&text) {
+            reader.began(&text, "rendered by gpuseal");
+            continue;
+        }
         for (_, content) in txt::logical_lines(&text.text) {
             let Ok(line) = txt::Line::read(&content) else { continue };
             for (target, _) in line.files {

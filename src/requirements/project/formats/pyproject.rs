@@ -140,7 +140,9 @@ fn one(text: &Text, node: &Node, reader: &mut Reader, above: Option<&Uv>) -> Res
         // uv takes them from the root of a workspace alone.
         let root = above.is_none();
         if let Some(list) = node.at(&["tool", "uv", key]).filter(|_| root) {
-            keep(&project.list(list)?, None, kind, reader)?;
+            let mut list = project.list(list)?;
+            list.retain(|(_, given)| !uv.is_ours(given));
+            keep(&list, None, kind, reader)?;
         }
     }
     for (group, given) in envs::groups(&project)? {

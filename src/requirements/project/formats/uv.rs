@@ -13,7 +13,7 @@ use super::pyproject::Pyproject;
 use super::reader::{Reader, of_pytorch};
 use super::requirement;
 use super::source::Text;
-use crate::domain::{WheelVariant, normalise_name, shown};
+use crate::domain::{OUR_INDEX, WheelVariant, normalise_name, our_constraint, shown};
 use crate::requirements::Error;
 use crate::tree::Node;
 
@@ -32,6 +32,8 @@ pub struct Uv {
     /// The index that is asked when no other is named.
     default: Option<Index>,
     sources: BTreeMap<String, Vec<Source>>,
+    /// Packages whose source `render uv` wrote.
+    rendered: BTreeSet<String>,
     members: Vec<String>,
     excluded: Vec<String>,
 }
@@ -99,6 +101,10 @@ impl Uv {
             let mut list = Vec::new();
             let mut markers = String::new();
             for entry in node.one_or_many() {
+                if is_ours(entry, "index") {
+                    uv.rendered.insert(normalise_name(&name.text));
+                    continue;
+                }
                 let source = uv.source(entry, text)?;
                 // All of them are weighed against each other for every requirement.
                 if let Some(marker) = source.marker.text() {
@@ -160,7 +166,7 @@ impl Uv {
             let message = format!("the metadata that is written for `{}` is not read", shown(name));
             reader.unread(&text.place(node.line), message);
         }
-        for node in table.list_of("index") {
+        for node in table.list_of("index").iter().filter(|node| !is_ours(node, "name")) {
             let Some(url) = node.get("url").and_then(Node::text) else {
                 return Err(text.bad(node.line, "an index needs its url", None));
             };
@@ -248,6 +254,11 @@ impl Uv {
             From::Elsewhere
         };
         Ok(Source { marker, choice: choice(node), from })
+    }
+
+    /// Whether `render uv` wrote this constraint.
+    pub fn is_ours(&self, given: &str) -> bool {
+        our_constraint(given).is_some_and(|name| self.rendered.contains(&name))
     }
 
     /// A demand with its index or address: one for every source that can apply to it, and one for
@@ -372,6 +383,11 @@ impl Walk {
             self.below(&entry.path(), if *part == "**" { parts } else { rest });
         }
     }
+}
+
+/// Whether `render uv` wrote it.
+fn is_ours(node: &Node, key: &str) -> bool {
+    node.text_of(key).is_some_and(|name| name.starts_with(OUR_INDEX))
 }
 
 /// `{ extra = "cpu" }`, `{ group = "dev" }`.

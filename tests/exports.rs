@@ -1,0 +1,153 @@
+//! The lock in other tools' words, from the command line: where each goes, what is refused, and that
+//! what was written is no new demand.
+
+mod support;
+
+use std::path::Path;
+
+use support::{folder, gpuseal, run, write};
+
+const CONFIG: &str = "torch: \"2.9.1\"\npython: \"3.12\"\nwith: [torchvision]\ntargets:\n  arm: {gpus: [gh200], driver: \"580\"}\n  edge: {gpus: [l4], driver: \"535\"}\n";
+const PROJECT: &str =
+    "# mine\n[project]\nname = \"x\"\nversion = \"1\"\ndependencies = [\"torch\"] # ours\n";
+
+/// A project whose lock knows every file, as an index of nobody's would tell them.
+fn locked() -> tempfile::TempDir {
+    let project = folder(&[("gpuseal.yaml", CONFIG), ("pyproject.toml", PROJECT)]);
+    run(project.path(), &["lock", "--offline"]).says(0, &["wrote"]);
+    let lock = fs_err::read_to_string(project.path().join("gpuseal.lock")).expect("a lock");
+    let mut lock: toml::Table = lock.parse().expect("TOML");
+    let targets = lock["target"].as_array_mut().expect("targets").iter_mut();
+    for package in targets.flat_map(|t| t["package"].as_array_mut().expect("packages")) {
+        let package = package.as_table_mut().expect("a table");
+        package.entry("version").or_insert_with(|| "1.0".into());
+        package.remove("specifier");
+        let text = |key: &str| package.get(key).and_then(toml::Value::as_str);
+        let local = text("local").map_or(String::new(), |local| format!("+{local}"));
+        let (name, version) = (text("name").expect("a name"), text("version").expect("one"));
+        let file = format!("{}-{version}{local}-py3-none-any.whl", name.replace('-', "_"));
+        let path = format!("https://files.example.org/{}", file.replace('+', "%2B"));
+        for (key, value) in [
+            ("path", path),
+            ("file", file),
+            ("hash", format!("sha256:{}", "5".repeat(64))),
+            ("origin", "index".into()),
+        ] {
+            package.insert(key.into(), value.into());
+        }
+        package.insert("size".into(), 1000.into());
+    }
+    write(project.path(), "gpuseal.lock", toml::to_string(&lock).expect("TOML"));
+    project
+}
+
+fn read(project: &Path, name: &str) -> String {
+    fs_err::read_to_string(project.join(name)).expect(name)
+}
+
+#[test]
+fn each_target_has_its_own_file() {
+    let project = locked();
+    let at = project.path();
+    for kind in ["requirements", "pylock", "constraints"] {
+        run(at, &["render", kind]).says(2, &["there are several: arm, edge", "--target", "-o DIR"]);
+        run(at, &["render", kind, "--target", "edge"]).says(0, &["Target: edge, linux/amd64"]);
+        run(at, &["render", kind, "--target", "x"]).says(2, &["no target `x`", "arm, edge"]);
+        run(at, &["render", kind, "-o", "out/"]).says(2, &["out"]);
+    }
+    fs_err::create_dir(at.join("out")).expect("a folder");
+    for (kind, file) in [
+        ("requirements", "out/requirements.edge.txt"),
+        ("pylock", "out/pylock.edge.toml"),
+        ("constraints", "out/constraints.edge.txt"),
+    ] {
+        run(at, &["render", kind, "-o", "out", "--check"]).says(1, &["lock-stale", file]);
+        run(at, &["render", kind, "-o", "out"]).says(0, &["wrote out", file]);
+        run(at, &["render", kind, "-o", "out", "--check"]).says(0, &[]);
+        run(at, &["render", kind, "-o", "out"]).says(0, &["unchanged"]);
+        run(at, &["render", kind, "-o", file, "--target", "edge", "--check"]).says(0, &[]);
+    }
+    let text = read(at, "out/requirements.edge.txt");
+    assert!(
+        text.lines().any(|l| l.starts_with("torch @ https://") && l.contains(" --hash=sha256:5"))
+    );
+    run(at, &["render", "pylock", "--target", "arm", "-o", "lock.toml"])
+        .says(2, &["`lock.toml` cannot name a pylock.toml", "pylock.arm.toml"]);
+    run(at, &["render", "pylock", "--target", "arm", "-o", "pylock.toml"]).says(0, &["wrote"]);
+    run(at, &["render", "dockerfile", "--target", "arm"]).says(2, &["--target is for"]);
+    run(at, &["render", "pylock", "--write"]).says(2, &["--write is for `uv`"]);
+    run(at, &["render", "uv", "--template", "x"]).says(2, &["--template is for"]);
+    run(at, &["render", "uv", "--write", "-o", "x"]).says(2, &["cannot be used with"]);
+    run(at, &["render", "uv", "--check"]).says(2, &["--check", "required"]);
+}
+
+#[test]
+fn a_lock_made_offline_names_no_file() {
+    let project = folder(&[("gpuseal.yaml", CONFIG)]);
+    let at = project.path();
+    run(at, &["lock", "--offline"]).says(0, &[]);
+    run(at, &["render", "requirements", "--target", "arm"])
+        .says(2, &["of target `arm` has no file", "help: run `gpuseal lock`"]);
+    run(at, &["render", "constraints", "--target", "arm"]).says(0, &["torch==2.9.1+cu"]);
+    // Nothing is written by a command that fails.
+    run(at, &["lock", "--offline", "--render", "requirements"]).says(2, &["has no file"]);
+    run(at, &["lock", "--offline", "--render", "constraints"]).says(0, &["constraints.edge.txt"]);
+    run(at, &["lock", "--offline", "--render", "uv"]).says(2, &["render uv --write"]);
+    run(at, &["render", "uv", "--write"]).says(2, &["no `pyproject.toml` to edit", "help:"]);
+}
+
+#[test]
+fn a_pyproject_is_edited_and_asks_for_nothing_new() {
+    let project = locked();
+    let at = project.path();
+    let fresh = |name: &str| run(at, &["lock", "--offline", "--check"]).all().contains(name);
+    let before = fresh("inputs digest");
+    run(at, &["render", "uv"]).says(0, &["[[tool.uv.index]]", "[tool.uv.sources]"]);
+    run(at, &["render", "uv", "--write", "--check"]).says(1, &["lock-stale"]);
+    assert_eq!(read(at, "pyproject.toml"), PROJECT);
+    run(at, &["render", "uv", "--write"]).says(0, &["wrote pyproject.toml"]);
+    let new = read(at, "pyproject.toml");
+    assert!(new.starts_with(PROJECT) && new.contains("gpuseal-cu"), "{new}");
+    run(at, &["render", "uv", "--write"]).says(0, &["unchanged"]);
+    run(at, &["render", "uv", "--write", "--check"]).says(0, &[]);
+    // Neither what stands there now nor what was rendered beside it is a demand.
+    run(at, &["render", "requirements", "-o", "."]).says(0, &["wrote"]);
+    run(at, &["render", "pylock", "-o", "."]).says(0, &["wrote"]);
+    assert_eq!(fresh("inputs digest"), before);
+    let inputs = run(at, &["inputs"]);
+    assert!(!inputs.all().contains("gpuseal-cu"), "{}", inputs.all());
+    inputs.says(0, &["none contradicts another"]);
+    // With Windows' line ends it keeps them.
+    let windows = PROJECT.replace('\n', "\r\n");
+    write(at, "pyproject.toml", &windows);
+    run(at, &["render", "uv", "--write"]).says(0, &["wrote"]);
+    let new = read(at, "pyproject.toml");
+    assert!(new.starts_with(&windows) && !new.replace("\r\n", "").contains('\n'), "{new:?}");
+}
+
+#[test]
+fn a_pyproject_that_cannot_be_edited_stays() {
+    let project = locked();
+    let at = project.path();
+    let by_hand = format!(
+        "{PROJECT}[tool.uv.sources]\ntorch = {{ index = \"mine\" }}\n[[tool.uv.index]]\nname = \"mine\"\nurl = \"https://me:hunter2@a.test/cu118\"\n"
+    );
+    let deep = format!("{PROJECT}x = {}", "[".repeat(100_000));
+    for (text, words) in [
+        (by_hand.as_str(), &["`torch` has a source of its own", "help:", "--force"][..]),
+        (deep.as_str(), &["pyproject.toml", "deep"]),
+        ("[tool\n", &["pyproject.toml:1"]),
+    ] {
+        write(at, "pyproject.toml", text);
+        let run = run(at, &["render", "uv", "--write"]);
+        assert!(!run.all().contains("hunter2"));
+        run.says(2, words);
+        assert_eq!(read(at, "pyproject.toml"), text);
+    }
+    write(at, "pyproject.toml", by_hand);
+    run(at, &["render", "uv", "--write", "--force"]).says(0, &["wrote"]);
+    assert!(read(at, "pyproject.toml").contains("hunter2"));
+    let mut command = gpuseal(at);
+    command.args(["render", "uv", "--write", "--check"]);
+    support::finish(&mut command).says(0, &[]);
+}
