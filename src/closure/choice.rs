@@ -9,6 +9,7 @@ use pep440_rs::{Version, VersionSpecifiers};
 use super::demand::{Decided, Demand};
 use super::error::NoFile;
 use super::{Ask, Error, Known, Wish};
+use crate::domain::shown;
 use crate::index::page::{File, Page, Status};
 use crate::index::wheel::{Machine, Rank, WheelName};
 use crate::lock::Index;
@@ -34,10 +35,11 @@ impl Chosen<'_> {
     pub fn notes(&self, name: &str) -> Vec<String> {
         let mut notes = Vec::new();
         if let Some(reason) = &self.file.yanked {
-            let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+            let because =
+                if reason.is_empty() { String::new() } else { format!(": {}", shown(reason)) };
             notes.push(format!("{name} {} is yanked{because}", self.version));
         }
-        let because = self.page.reason.as_ref().map_or(String::new(), |r| format!(": {r}"));
+        let because = self.page.reason.as_ref().map_or(String::new(), |r| format!(": {}", shown(r)));
         match self.page.status {
             Status::Active => (),
             Status::Archived => notes.push(format!("{name} is archived{because}")),

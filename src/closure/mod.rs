@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pep440_rs::Version;
 
-use crate::domain::{Setting, Sha256};
+use crate::domain::{Setting, Sha256, shown};
 use crate::index::archive::TorchBuild;
 use crate::index::metadata::Metadata;
 use crate::index::page::{File, Page};
@@ -208,7 +208,7 @@ fn closure(
                 metadata
                     .unread
                     .iter()
-                    .map(|line| format!("{name}: a requirement that cannot be read: {line}")),
+                    .map(|line| format!("{name}: a requirement that cannot be read: {}", shown(line))),
             ),
             None => closure.notes.push(format!(
                 "{name}: {} is a source archive: what it requires is only known to a build",
