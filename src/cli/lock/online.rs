@@ -14,7 +14,7 @@ use crate::cli::args::Lock;
 use crate::cli::asked::Asked;
 use crate::cli::output::Output;
 use crate::closure::{self, Ask, Closure, Inspected, Known, Step, Wish};
-use crate::domain::{Code, Finding, Severity};
+use crate::domain::{Code, Finding, Severity, normalise_name};
 use crate::error::Error;
 use crate::index::page;
 use crate::lock::{
@@ -133,7 +133,11 @@ fn take_over(target: &mut Target, old: &Target, same_places: bool, job: &Job<'_>
             new.digest = old.digest.clone();
         }
     }
-    let frees = old.packages.iter().any(|package| job.upgrade.frees(package.name.as_str()));
+    // Who accepts another digest has to be told of one.
+    let asked_anew = |name: &str| {
+        job.upgrade.frees(name) || job.args.accept_hash.iter().any(|n| normalise_name(n) == name)
+    };
+    let frees = old.packages.iter().any(|package| asked_anew(package.name.as_str()));
     if target.same_choice(old)
         && old.files_known()
         && old.with_deps == job.with_deps
