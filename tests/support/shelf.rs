@@ -264,7 +264,12 @@ impl Shelf {
                     "hashes": {},
                     "size": bytes.len(),
                     "upload-time": "2026-10-28T12:00:00.000000Z",
-                    "yanked": wheel.yanked.as_ref().map_or(json!(false), |why| json!(why)),
+                    // A reason is not empty (PEP 691).
+                    "yanked": match wheel.yanked.as_deref() {
+                        None => json!(false),
+                        Some("") => json!(true),
+                        Some(why) => json!(why),
+                    },
                     "requires-python": wheel.python,
                 });
                 if self.form.hashes {

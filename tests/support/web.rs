@@ -71,6 +71,11 @@ impl Route {
         Self { status, ..Self::ok(format!("status {status}\n")) }
     }
 
+    /// The body.
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.body
+    }
+
     /// Another body.
     pub(crate) fn body(self, body: impl Into<Vec<u8>>) -> Self {
         Self { body: body.into(), ..self }
