@@ -39,7 +39,8 @@ impl Chosen<'_> {
                 if reason.is_empty() { String::new() } else { format!(": {}", shown(reason)) };
             notes.push(format!("{name} {} is yanked{because}", self.version));
         }
-        let because = self.page.reason.as_ref().map_or(String::new(), |r| format!(": {}", shown(r)));
+        let because =
+            self.page.reason.as_ref().map_or(String::new(), |r| format!(": {}", shown(r)));
         match self.page.status {
             Status::Active => (),
             Status::Archived => notes.push(format!("{name} is archived{because}")),

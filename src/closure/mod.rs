@@ -204,12 +204,11 @@ fn closure(
         let Some(inspected) = known.files.get(choice.file.url.as_str()) else { continue };
         closure.notes.extend(choice.notes(&name));
         match &inspected.metadata {
-            Some(metadata) => closure.notes.extend(
-                metadata
-                    .unread
-                    .iter()
-                    .map(|line| format!("{name}: a requirement that cannot be read: {}", shown(line))),
-            ),
+            Some(metadata) => {
+                closure.notes.extend(metadata.unread.iter().map(|line| {
+                    format!("{name}: a requirement that cannot be read: {}", shown(line))
+                }))
+            }
             None => closure.notes.push(format!(
                 "{name}: {} is a source archive: what it requires is only known to a build",
                 choice.file.name

@@ -87,6 +87,9 @@ pub struct Target {
     pub compile: Option<Compile>,
     /// Debian packages of the result.
     pub apt: Vec<String>,
+    /// Every package with the digest of its file, as lines of a requirement file; empty where a file is
+    /// not known, or where one is compiled.
+    pub locked: Vec<String>,
     /// Packages from indexes of their own, torch first: one install line each.
     pub from_index: Vec<FromIndex>,
     /// Requirements from PyPI, by name.
@@ -237,6 +240,7 @@ impl Target {
             ),
             compile: compile(lock, target, !source.is_empty()),
             apt: target.base.apt.iter().map(ToString::to_string).collect(),
+            locked: locked(target),
             from_index,
             from_pypi: pypi.map(|p| requirement(p)).collect(),
             from_source: source.into_iter().map(requirement).collect(),
@@ -287,6 +291,22 @@ impl Image {
             bare: repository.as_str() != "python" || python.free_threaded,
         }
     }
+}
+
+/// The lines of a target whose every file is known and ready.
+///
+/// What PyPI serves is named by version and digest, so that the user's own mirror will do; another
+/// index would be a choice for the installer, so its files are named by address.
+fn locked(target: &lock::Target) -> Vec<String> {
+    let line = |package: &lock::Package| {
+        let file = package.file.as_ref().filter(|_| !package.source_build)?;
+        let name = match package.index {
+            Index::Pypi => exact(package)?,
+            Index::Pytorch(_) => format!("{} @ {}", package.name, file.url),
+        };
+        Some(format!("{name} --hash={}", file.sha256))
+    };
+    target.packages.iter().map(line).collect::<Option<_>>().unwrap_or_default()
 }
 
 /// `torchvision==0.24.1+cu126`, where the version is known.

@@ -122,6 +122,50 @@ fn what_docker_cannot_name_is_refused() {
     ));
 }
 
+/// A target of which every file is known.
+fn complete(name: &str) -> Lockfile {
+    let mut lock = only(name);
+    for package in &mut lock.targets[0].packages {
+        package.specifier = None;
+        package.version.get_or_insert_with(|| "5.1.0".parse().unwrap());
+        let label = package.local.as_ref().map_or_else(String::new, |local| format!("%2B{local}"));
+        let url = format!(
+            "https://files.example.org/{}-{}{label}-py3-none-any.whl",
+            package.name.as_str().replace('-', "_"),
+            package.version.as_ref().unwrap(),
+        );
+        package.file = Some(crate::lock::LockedFile {
+            name: url.rsplit('/').next().unwrap().replace("%2B", "+").parse().unwrap(),
+            sha256: crate::domain::Sha256::of(url.as_bytes()),
+            url: url.parse().unwrap(),
+            size: 1,
+            origin: crate::lock::Origin::Index,
+        });
+    }
+    Lockfile::parse(&lock.to_toml(), "complete").unwrap()
+}
+
+#[test]
+fn known_files_are_installed_by_their_digests() {
+    for (name, torch) in [
+        ("train", "\ntorch==2.14.1 --hash=sha256:"),
+        (
+            "fleet",
+            "\ntorch @ https://files.example.org/torch-2.14.1%2Bcu126-py3-none-any.whl --hash=sha256:",
+        ),
+    ] {
+        let text = built_in(Kind::Dockerfile, &complete(name));
+        assert!(text.contains(torch), "{text}");
+        assert!(text.contains("\nEOF\n\nRUN --mount"), "{text}");
+        assert!(text.contains("--no-deps --require-hashes --requirement /opt/requirements.txt\n"));
+        assert!(!text.contains("--index-url") && !text.contains("constraints"));
+        let packages = complete(name).targets[0].packages.len();
+        assert_eq!(text.matches("--hash=sha256:").count(), packages);
+    }
+    // What is compiled is no ready file.
+    assert!(!built_in(Kind::Dockerfile, &complete("compiled")).contains("--require-hashes"));
+}
+
 #[test]
 fn mirrors_are_named_in_everything() {
     let mut lock = only("fleet");
@@ -191,6 +235,7 @@ fn samples() {
     let mut bare = only("desk");
     bare.targets[0].platform = "linux/amd64".parse().unwrap();
     write("bare".into(), &bare);
+    write("locked".into(), &complete("fleet"));
     // Two indexes, and a package to compile on top of them.
     let (vllm, vision) = (
         "name = \"vllm\"\n",
