@@ -166,12 +166,30 @@ impl<'a> Picky<'a> {
         (fits && labelled).then_some(Candidate { version, rank, file })
     }
 
+    /// Why files are not taken although they fit.
+    fn left_out(&self, name: &str, demand: &Demand, page: &Page) -> Option<String> {
+        let newest = page
+            .files
+            .iter()
+            .filter_map(|file| self.candidate(name, file, demand.decided.as_ref()))
+            .filter(|candidate| admits(demand, &candidate.version))
+            .max_by_key(|candidate| (candidate.file.yanked.is_none(), candidate.version.clone()))?;
+        let version = newest.version;
+        Some(match newest.file.yanked.as_deref() {
+            Some("") => format!("what fits there is yanked, newest {version}"),
+            Some(why) => format!("what fits there is yanked, newest {version}: {}", shown(why)),
+            None => format!("there is no source archive of {version} to compile"),
+        })
+    }
+
     fn no_file(&self, name: &str, demand: &Demand, index: Index, page: &Page) -> Error {
         let decided = demand.decided.as_ref();
         let why = if page.files.is_empty() {
             "there is no such package".to_owned()
         } else if page.status == Status::Quarantined {
             "the index has quarantined it".to_owned()
+        } else if let Some(why) = self.left_out(name, demand, page) {
+            why
         } else {
             let versions: BTreeSet<Version> = page
                 .files
