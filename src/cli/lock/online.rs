@@ -116,6 +116,14 @@ fn written(mirrors: &Mirrors) -> Result<BTreeMap<Mirrored, crate::lock::Standin>
         .collect()
 }
 
+/// Whether the project asks the same of its other packages, where they are locked too.
+fn others_alike(job: &Job<'_>) -> bool {
+    let line = |lock: &Lockfile| {
+        lock.asked.iter().find(|line| line.as_str().starts_with("other packages: ")).cloned()
+    };
+    job.old.is_none_or(|old| line(old) == line(&job.decided))
+}
+
 /// What an older lock knows of a target that was decided alike.
 fn take_over(target: &mut Target, old: &Target, same_places: bool, job: &Job<'_>) {
     let same = |a: &Image, b: &Image| a.repository == b.repository && a.tag == b.tag;
@@ -141,6 +149,7 @@ fn take_over(target: &mut Target, old: &Target, same_places: bool, job: &Job<'_>
     if target.same_choice(old)
         && old.files_known()
         && old.with_deps == job.with_deps
+        && others_alike(job)
         && same_places
         && !frees
     {
