@@ -1067,3 +1067,445 @@ fn a_lock_that_is_none_of_ours_is_explained_and_left_alone() {
     bench.lock(&["--upgrade", "--force"]).says(0, &["wrote"]);
     assert_eq!(bench.locked().targets[0].packages.len(), COUNT);
 }
+
+// ---- mirrors ----
+
+const CU126: &str = "torch-2.14.1+cu126-cp312-cp312-manylinux_2_28_x86_64.whl";
+
+/// The PyTorch wheel index's page of a build, and PyPI's part of the rest.
+fn two_shelves() -> (Shelf, Shelf) {
+    let requires = [
+        "filelock",
+        "cuda-toolkit[cublas]==12.6.3; platform_system == \"Linux\"",
+        "cuda-bindings<13,>=12.9.4; platform_system == \"Linux\"",
+        "nvidia-nvjitlink-cu12<13,>=12.6.85; platform_system == \"Linux\"",
+        "nvidia-cudnn-cu12==9.10.2.21; platform_system == \"Linux\"",
+        "nvidia-nccl-cu12==2.29.3; platform_system == \"Linux\"",
+        "nvidia-cusparselt-cu12==0.7.1; platform_system == \"Linux\"",
+        "nvidia-nvshmem-cu12==3.4.5; platform_system == \"Linux\"",
+        "triton~=3.8.0; platform_system == \"Linux\"",
+    ];
+    let mut build = Shelf::at("/whl/cu126", "/whl/cu126");
+    build.form = Form::PLAIN;
+    build
+        .add(Wheel::new(CU126).requires(&requires).build("2.14.1+cu126", Some("12.6")))
+        // Old copies of common packages lie there too.
+        .add(Wheel::pure("filelock", "9.9.9"))
+        .add(Wheel::pure("cuda-toolkit", "12.6.3"))
+        .add(Wheel::new("nvidia_cudnn_cu12-9.10.2.21-py3-none-manylinux_2_27_x86_64.whl"))
+        .add(Wheel::new("nvidia_nccl_cu12-2.29.3-py3-none-manylinux_2_18_x86_64.whl"))
+        .add(Wheel::new("nvidia_cusparselt_cu12-0.7.1-py3-none-manylinux2014_x86_64.whl"))
+        .add(Wheel::new("triton-3.8.0-cp312-cp312-manylinux_2_28_x86_64.whl"));
+    let mut pypi = Shelf::at("/simple", "/files");
+    pypi.add(Wheel::pure("filelock", "3.20.0"))
+        .add(Wheel::new("cuda_bindings-12.9.4-cp312-cp312-manylinux_2_28_x86_64.whl"))
+        .add(Wheel::new("nvidia_nvjitlink_cu12-12.9.86-py3-none-manylinux_2_28_x86_64.whl"))
+        // Another version on the build's own index: there it has to be looked for first.
+        .add(Wheel::new("nvidia_nccl_cu12-2.30.0-py3-none-manylinux_2_18_x86_64.whl"))
+        .add(Wheel::new("nvidia_nvshmem_cu12-3.4.5-py3-none-manylinux_2_28_x86_64.whl"));
+    (build, pypi)
+}
+
+#[test]
+fn with_mirrors_no_request_goes_elsewhere_and_the_lock_names_them() {
+    let mut bench = Bench::new();
+    let (build, pypi) = two_shelves();
+    let [own, pypis] = [Web::start([]), Web::start([])];
+    build.publish(&own);
+    pypi.publish(&pypis);
+    // That is how the PyTorch wheel index says that there is no such package, and how it does not.
+    own.route("/whl/cu126/nvidia-nvjitlink-cu12/", Route::status(403));
+    own.route("/whl/cu126/cuda-bindings/", Route::status(403));
+    bench.asked = ["--cuda", "cu126", "--python", "3.12", "--gpu", "h100", "--driver", "550.54.14"]
+        .map(String::from)
+        .to_vec();
+    let mirrored = |args: &[&str]| {
+        let mut command = bench.command(args);
+        command
+            .env("GPUSEAL_MIRROR_PYTORCH", own.url("/whl").as_str())
+            .env("GPUSEAL_MIRROR_PYPI", pypis.url("/simple").as_str());
+        command
+    };
+    finish(&mut mirrored(&["-v"])).says(0, &["wrote gpuseal.lock"]);
+    assert!(bench.web.log().is_empty(), "a request has gone past the mirrors");
+    let (text, lock) = (bench.text(), bench.locked());
+    let of = |name: &str| {
+        let package = lock.targets[0].packages.iter().find(|p| p.name.as_str() == name);
+        package.expect(name).index.to_string()
+    };
+    assert_eq!(of("torch"), "pytorch-cu126");
+    assert_eq!(of("nvidia-cudnn-cu12"), "pytorch-cu126");
+    assert_eq!(of("nvidia-nccl-cu12"), "pytorch-cu126");
+    assert_eq!(of("nvidia-nvjitlink-cu12"), "pypi");
+    assert_eq!(of("nvidia-nvshmem-cu12"), "pypi");
+    assert_eq!(of("filelock"), "pypi");
+    assert_eq!(version(&lock, "filelock"), "3.20.0");
+    assert_eq!(own.hits("/whl/cu126/filelock/"), 0, "only what belongs to the GPU is asked there");
+    assert_eq!(text.matches("[[mirror]]").count(), 2);
+    for url in [own.url("/whl"), pypis.url("/simple")] {
+        assert!(text.contains(&format!("at = \"{url}\"")), "{text}");
+    }
+    assert!(!text.contains("download.pytorch.org/whl/cu126/torch"), "{text}");
+    // Again: nobody is asked.
+    let asked = (own.log().len(), pypis.log().len());
+    finish(&mut mirrored(&[])).says(0, &["unchanged"]);
+    finish(&mut mirrored(&["--check"])).says(0, &[]);
+    assert_eq!((own.log().len(), pypis.log().len()), asked);
+    assert_eq!(bench.text(), text);
+    // torch itself is not there.
+    own.route("/whl/cu126/torch/", Route::status(403));
+    bench.refuses_with(
+        &mut mirrored(&["--upgrade", "--no-cache"]),
+        1,
+        &["pytorch-cu126 has no file of torch", "there is no such package", "help: "],
+    );
+    // A refusal on PyPI is one.
+    build.publish(&own);
+    pypis.route("/simple/filelock/", Route::status(403));
+    bench.refuses_with(
+        &mut mirrored(&["--upgrade", "--no-cache"]),
+        4,
+        &["/simple/filelock/", "HTTP 403"],
+    );
+    // The PyTorch mirror refuses files of PyPI's mirror: each has its own fence.
+    pypi.publish(&pypis);
+    let link = format!("<a href=\"{}\">x</a>", pypis.url(&format!("/{CU126}").replace('+', "%2B")));
+    own.route("/whl/cu126/torch/", Route::ok(link).header("Content-Type", "text/html"));
+    bench.refuses_with(
+        &mut mirrored(&["--upgrade", "--no-cache"]),
+        4,
+        &[&own.addr.to_string(), &pypis.addr.to_string(), "is not among the mirrors"],
+    );
+}
+
+#[test]
+fn a_mirror_in_the_file_counts_like_one_in_the_environment() {
+    let mut bench = Bench::new();
+    bench.asked.clear();
+    let yaml = format!("{YAML}mirrors: {{ pypi: \"{}\" }}\n", bench.web.url("/simple"));
+    write(bench.project.path(), "gpuseal.yaml", yaml);
+    let mut command = bench.command(&[]);
+    finish(command.env("PIP_INDEX_URL", "http://nowhere.test/simple")).says(0, &["wrote"]);
+    assert!(bench.text().contains("[[mirror]]"));
+    let bad = ["ftp://example.org/simple", "http://u:p@example.org/simple", "nowhere", "http://"];
+    for mirror in bad {
+        let mut command = bench.command(&["--upgrade"]);
+        let run = bench.refuses_with(command.env("GPUSEAL_MIRROR_PYPI", mirror), 2, &["help: "]);
+        assert!(!run.all().contains("u:p@"), "{}", run.all());
+    }
+}
+
+// ---- secrets ----
+
+#[test]
+fn credentials_are_sent_to_their_server_alone_and_written_nowhere() {
+    const SECRET: &str = "s3cr3t-pass";
+    let bench = Bench::of(Form { sidecars: false, ..Form::FULL });
+    let only = |route: Route| route.only("alice", SECRET);
+    for name in bench.shelf.names() {
+        bench.web.route(&bench.shelf.page_path(&name), only(bench.shelf.page(&name)));
+    }
+    for wheel in bench.shelf.wheels.clone() {
+        bench.web.route(&format!("/files/{}", wheel.file), only(bench.shelf.file(&wheel)));
+    }
+    // One file lies elsewhere: nothing goes there.
+    let elsewhere = Web::start([]);
+    let triton = bench.shelf.wheel("triton");
+    elsewhere.route("/stored", bench.shelf.file(&triton));
+    let to = elsewhere.url("/stored");
+    bench.web.route(&bench.shelf.file_path("triton"), only(Route::redirect(to.as_str())));
+    let url = bench.web.url_of(&format!("alice:{SECRET}"), "/simple").to_string();
+    let run = finish(bench.command(&["-v"]).env("PIP_INDEX_URL", &url));
+    run.says(0, &["wrote gpuseal.lock"]);
+    let silent = |text: &str| {
+        for word in [SECRET, "alice", "YWxpY2U6"] {
+            assert!(!text.contains(word), "`{word}` in {text}");
+        }
+    };
+    silent(&run.all());
+    silent(&bench.text());
+    for (path, bytes) in below(bench.cache.path()) {
+        silent(&path.to_string_lossy());
+        silent(&String::from_utf8_lossy(&bytes));
+    }
+    assert!(elsewhere.log().iter().all(|hit| hit.header("authorization").is_none()));
+    assert!(!elsewhere.log().is_empty());
+    // Wrong ones.
+    let wrong = bench.web.url_of("alice:other-s3cr3t", "/simple").to_string();
+    let mut command = bench.command(&["--upgrade", "--no-cache", "-v"]);
+    let words = ["HTTP 401", "the credentials were refused", "help: check the credentials"];
+    let run = bench.refuses_with(command.env("PIP_INDEX_URL", wrong), 4, &words);
+    assert!(!run.all().contains("other-s3cr3t"), "{}", run.all());
+    // None, then those of netrc.
+    let words = ["HTTP 401", "help: if the index wants credentials, put them into ~/.netrc"];
+    bench.refuses_with(&mut bench.command(&["--upgrade", "--no-cache"]), 4, &words);
+    let home = folder(&[]);
+    let line = format!("machine 127.0.0.1 login alice password {SECRET}\n");
+    write(home.path(), "netrc", line);
+    let mut command = bench.command(&["--upgrade", "--no-cache", "-v"]);
+    let run = finish(command.env("NETRC", home.path().join("netrc")));
+    run.says(0, &[]);
+    silent(&run.all());
+    silent(&bench.text());
+    // A failure names the address without them.
+    bench.web.route(&bench.shelf.page_path("triton"), Route::status(500));
+    let mut command = bench.command(&["--upgrade", "--no-cache"]);
+    let run = bench.refuses_with(command.env("PIP_INDEX_URL", &url), 4, &["HTTP 500"]);
+    silent(&run.all());
+}
+
+// ---- interruptions, races ----
+
+#[cfg(unix)]
+#[test]
+fn control_c_while_an_index_is_silent_leaves_everything_as_it_was() {
+    let bench = Bench::with_old(Form { hashes: false, ..Form::FULL });
+    let wheel = bench.shelf.wheel("triton");
+    let before = files(bench.project.path());
+    for (path, route) in [
+        (bench.shelf.page_path("torch"), Route::silent()),
+        (bench.shelf.file_path("triton"), bench.shelf.file(&wheel).drip(Duration::from_millis(50))),
+    ] {
+        bench.publish();
+        bench.web.route(&path, route);
+        let asked = bench.web.hits(&path);
+        let mut command = bench.command(&["--upgrade"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a child");
+        let start = Instant::now();
+        while bench.web.hits(&path) == asked {
+            assert!(start.elapsed() < Duration::from_secs(10), "it is not asked");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        signal(child.id(), "INT");
+        let ended = child.wait_with_output().expect("an end");
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(130), "{said}");
+        assert!(said.contains("interrupted; nothing was written"), "{said}");
+        assert_eq!(
+            (bench.text(), files(bench.project.path())),
+            (old_lock().into(), before.clone())
+        );
+        assert!(
+            below(bench.cache.path()).iter().all(|(p, _)| !p.to_string_lossy().contains("writing")),
+            "half a file was left in the cache"
+        );
+    }
+}
+
+#[cfg(unix)]
+fn signal(process: u32, name: &str) {
+    let done = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status();
+    assert!(done.expect("kill").success());
+}
+
+#[test]
+fn two_at_once_leave_one_whole_lock() {
+    let bench = Bench::new();
+    bench.lock(&[]).says(0, &[]);
+    let text = bench.text();
+    for _ in 0..10 {
+        let cache = folder(&[]);
+        fs_err::remove_file(bench.path()).expect("a lock");
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut command = bench.command(&[]);
+                    finish(command.env("GPUSEAL_CACHE_DIR", cache.path()))
+                        .says(0, &["gpuseal.lock"]);
+                });
+            }
+        });
+        assert_eq!(
+            (bench.text(), files(bench.project.path())),
+            (text.clone(), vec!["gpuseal.lock".into()])
+        );
+        assert!(
+            below(cache.path()).iter().all(|(path, _)| !path.to_string_lossy().contains("writing"))
+        );
+    }
+}
+
+#[test]
+fn the_lock_does_not_depend_on_the_order_of_anything() {
+    let good = Bench::new();
+    good.lock(&[]).says(0, &[]);
+    let text = portless(&good.text(), &good.web);
+    let mut bench = Bench::new();
+    for round in 0..4u64 {
+        bench.shelf.form.reversed = round % 2 == 1;
+        bench.shelf.wheels.rotate_left(3);
+        bench.publish();
+        for (at, name) in (0u64..).zip(bench.shelf.names()) {
+            let pause = Duration::from_micros((at * 7 + round * 5) % 11 * 60);
+            bench.web.route(&bench.shelf.page_path(&name), bench.shelf.page(&name).drip(pause));
+        }
+        bench.lock(&["--upgrade", "--no-cache"]).says(0, &[]);
+        assert_eq!(portless(&bench.text(), &bench.web), text);
+    }
+}
+
+/// Killed at any moment, a lock is the old one or the new one, and what a cache gives is what an index
+/// gave.
+#[cfg(unix)]
+#[test]
+fn killed_at_any_moment_the_lock_is_old_or_new() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    const RUNS: usize = 200;
+    let bench = Bench::new();
+    let page = |pause| bench.shelf.page("filelock").drip(Duration::from_micros(pause));
+    // Two wishes whose locks differ.
+    let wishes = ["h100", "h200"];
+    let asked = |gpu: &str, folder: &Path, cache: &Path| {
+        let mut command = gpuseal(folder);
+        command
+            .args(["lock", "--torch", "2.15.0", "--python", "3.12", "--driver", "595.45.04"])
+            .args(["--no-images", "--upgrade", "--gpu", gpu])
+            .env("PIP_INDEX_URL", bench.web.url("/simple").as_str())
+            .env("GPUSEAL_CACHE_DIR", cache)
+            .env("GPUSEAL_HTTP_RETRIES", "0");
+        command
+    };
+    let (project, cache) = (folder(&[]), folder(&[]));
+    let texts = wishes.map(|gpu| {
+        let run = finish(&mut asked(gpu, project.path(), cache.path()));
+        run.says(0, &["wrote"]);
+        fs_err::read_to_string(project.path().join("gpuseal.lock")).expect("a lock")
+    });
+    assert_ne!(texts[0], texts[1]);
+    bench.web.route(&bench.shelf.page_path("filelock"), page(100));
+    let start = Instant::now();
+    finish(&mut asked("h100", project.path(), folder(&[]).path())).says(0, &[]);
+    let whole = u64::try_from(start.elapsed().as_micros()).expect("a short time");
+    let (killed, changed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for worker in 0..4u64 {
+            let (texts, killed, changed, asked) = (&texts, &killed, &changed, &asked);
+            scope.spawn(move || {
+                let (project, cache) = (folder(&[]), folder(&[]));
+                let path = project.path().join("gpuseal.lock");
+                let mut state = worker + 1;
+                let mut before = String::new();
+                for run in 0..RUNS / 4 {
+                    // Half of them start cold.
+                    if run % 2 == 0 {
+                        fs_err::remove_dir_all(cache.path()).expect("a folder");
+                        fs_err::create_dir_all(cache.path()).expect("a folder");
+                    }
+                    let gpu = wishes[run % 2];
+                    let mut child = asked(gpu, project.path(), cache.path())
+                        .stdout(Stdio::null())
+                        .stderr(Stdio::null())
+                        .spawn()
+                        .expect("a child");
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    std::thread::sleep(Duration::from_micros((state >> 33) % (whole * 3 / 2)));
+                    child.kill().expect("a child");
+                    let ended = child.wait().expect("a child");
+                    killed.fetch_add(usize::from(ended.code().is_none()), Ordering::Relaxed);
+                    let text = fs_err::read_to_string(&path).unwrap_or_default();
+                    assert!(
+                        text == before || texts.contains(&text),
+                        "after run {run} of worker {worker}:\n{text}"
+                    );
+                    changed.fetch_add(usize::from(text != before), Ordering::Relaxed);
+                    before = text;
+                }
+                // What they left in the cache is good, or nothing.
+                for (gpu, text) in wishes.into_iter().zip(texts) {
+                    finish(&mut asked(gpu, project.path(), cache.path())).says(0, &[]);
+                    let found = fs_err::read_to_string(&path).expect("a lock");
+                    assert_eq!(found, *text, "worker {worker}");
+                }
+                let mut command = asked(wishes[0], project.path(), cache.path());
+                finish(command.arg("--offline")).says(0, &[]);
+                let found = fs_err::read_to_string(&path).expect("a lock");
+                assert_eq!(found, texts[0], "worker {worker}, offline");
+            });
+        }
+    });
+    let (killed, changed) = (killed.into_inner(), changed.into_inner());
+    assert!(killed > RUNS / 4 && changed > RUNS / 20, "{killed} killed, {changed} changes");
+}
+
+// ---- the project's other packages ----
+
+#[test]
+fn other_packages_need_uv() {
+    let bench = Bench::with_old(Form::FULL);
+    let empty = folder(&[]);
+    let mut command = bench.command(&["--upgrade", "--with-deps"]);
+    bench.refuses_with(
+        command.env("PATH", empty.path()),
+        1,
+        &["there is no `uv` on the PATH", "help: install it with `pip install uv`"],
+    );
+}
+
+/// uv, where this machine has it, with what it needs of the environment.
+fn with_uv(command: &mut Command) -> bool {
+    for name in ["PATH", "HOME"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    let found = Command::new("uv").arg("--version").output().is_ok_and(|out| out.status.success());
+    if !found {
+        #[allow(clippy::print_stderr, reason = "a test that was not run has to say so")]
+        {
+            eprintln!("skipped: there is no uv");
+        }
+    }
+    found
+}
+
+#[test]
+fn other_packages_are_solved_by_uv_and_locked_from_the_index() {
+    let mut bench = Bench::new();
+    bench.asked.clear();
+    write(bench.project.path(), "gpuseal.yaml", YAML);
+    write(bench.project.path(), "requirements.txt", "torch\nleft-pad<2\n");
+    bench
+        .shelf
+        .add(Wheel::pure("left-pad", "1.2.0").requires(&["inner>=1"]))
+        .add(Wheel::pure("left-pad", "2.0.0"))
+        .add(Wheel::pure("inner", "1.0.0"))
+        // Newest does not do, as filelock is none of ours but required by torch: that takes a solver.
+        .add(Wheel::pure("inner", "1.5.0").requires(&["filelock<3"]));
+    bench.publish();
+    let uv_cache = folder(&[]);
+    let mut command = bench.command(&["--with-deps"]);
+    if !with_uv(&mut command) {
+        return;
+    }
+    command.env("UV_CACHE_DIR", uv_cache.path());
+    finish(&mut command).says(0, &["wrote gpuseal.lock"]);
+    let lock = bench.locked();
+    assert!(lock.with_deps());
+    assert_eq!(version(&lock, "left-pad"), "1.2.0");
+    assert_eq!(version(&lock, "inner"), "1.0.0");
+    assert_eq!(lock.targets[0].packages.len(), COUNT + 2, "{}", bench.text());
+    let text = bench.text();
+    // It stays so without being said again, and asks nobody.
+    let asked = bench.web.log().len();
+    bench.lock(&[]).says(0, &["unchanged"]);
+    bench.lock(&["--check"]).says(0, &["up to date"]);
+    assert_eq!((bench.text(), bench.web.log().len()), (text, asked));
+    // Another wish is seen, and solved anew around what stays.
+    write(bench.project.path(), "requirements.txt", "torch\nleft-pad<2\ninner<1.2\n");
+    bench.lock(&["--check"]).says(1, &["error[lock-stale]", "other packages"]);
+    let mut command = bench.command(&[]);
+    with_uv(&mut command);
+    finish(command.env("UV_CACHE_DIR", uv_cache.path())).says(0, &["wrote"]);
+    assert_eq!(version(&bench.locked(), "inner"), "1.0.0");
+    assert_eq!(version(&bench.locked(), "left-pad"), "1.2.0");
+    // What uv cannot solve it says itself.
+    write(bench.project.path(), "requirements.txt", "torch\nleft-pad>=3\n");
+    let mut command = bench.command(&[]);
+    with_uv(&mut command);
+    bench.refuses_with(
+        command.env("UV_CACHE_DIR", uv_cache.path()),
+        1,
+        &["uv finds no versions", "left-pad", "help: loosen"],
+    );
+}
