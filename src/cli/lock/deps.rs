@@ -78,7 +78,9 @@ pub async fn solve(
     let mut command = tokio::process::Command::new("uv");
     command
         .args(["pip", "compile", "--no-config", "--quiet", "--generate-hashes", "--no-header"])
-        .args(["--no-annotate", "--no-strip-extras", "--python-version"])
+        // Versions are all that is wanted: without the Python of the target here, uv would fetch one from
+        // GitHub, past every mirror.
+        .args(["--no-annotate", "--no-strip-extras", "--no-python-downloads", "--python-version"])
         .arg(question.target.python.to_string().trim_end_matches('t'))
         .args(["--python-platform", &platform(question.target)])
         .arg("--output-file")
@@ -86,6 +88,8 @@ pub async fn solve(
         .arg(&input)
         .env("UV_DEFAULT_INDEX", pypi.as_str())
         .env_remove("UV_INDEX")
+        .env_remove("UV_INDEX_URL")
+        .env_remove("UV_TORCH_BACKEND")
         .env_remove("UV_EXTRA_INDEX_URL")
         .env_remove("UV_FIND_LINKS")
         .stdin(Stdio::null())
