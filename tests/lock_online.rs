@@ -1254,6 +1254,115 @@ fn credentials_are_sent_to_their_server_alone_and_written_nowhere() {
     silent(&run.all());
 }
 
+#[cfg(unix)]
+#[test]
+fn the_keyring_is_asked_by_its_command_where_pip_would_ask_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let bench = Bench::new();
+    for name in bench.shelf.names() {
+        let page = bench.shelf.page(&name).only("alice", "from-the-ring");
+        bench.web.route(&bench.shelf.page_path(&name), page);
+    }
+    let bin = folder(&[("keyring", "#!/bin/sh\necho \"$@\" >> \"$0.log\"\necho from-the-ring\n")]);
+    let program = bin.path().join("keyring");
+    let runs = std::fs::Permissions::from_mode(0o755);
+    fs_err::set_permissions(&program, runs).expect("a mode");
+    let path = std::env::join_paths([bin.path(), Path::new("/bin"), Path::new("/usr/bin")]);
+    let path = path.expect("a search path");
+    let url = bench.web.url_of("alice", "/simple").to_string();
+    let signed = |args: &[&str]| {
+        let mut command = bench.command(args);
+        command.env("PIP_INDEX_URL", &url).env("PATH", &path);
+        command
+    };
+    bench.refuses_with(&mut signed(&[]), 4, &["HTTP 401", "help: "]);
+    assert_eq!(files(bin.path()), ["keyring"], "it was asked although nobody wants that");
+    let mut command = signed(&["-v"]);
+    let run = finish(command.env("PIP_KEYRING_PROVIDER", "subprocess"));
+    run.says(0, &["wrote gpuseal.lock"]);
+    for text in [run.all(), bench.text()] {
+        assert!(!text.contains("from-the-ring") && !text.contains("alice"), "{text}");
+    }
+    let asked = fs_err::read_to_string(bin.path().join("keyring.log")).expect("a log");
+    assert!(asked.lines().count() <= 2, "{asked}");
+}
+
+// ---- the way there ----
+
+#[test]
+fn proxies_are_used_but_for_those_that_need_none() {
+    let bench = Bench::new();
+    let proxy = Web::start([]);
+    bench.shelf.publish(&proxy);
+    let at = proxy.url("/").to_string();
+    let proxied = |args: &[&str]| {
+        let mut command = bench.command(args);
+        command.env("http_proxy", &at).env("PIP_INDEX_URL", "http://pypi.test/simple");
+        command
+    };
+    finish(&mut proxied(&[])).says(0, &["wrote gpuseal.lock"]);
+    assert!(proxy.log().iter().all(|hit| hit.target.starts_with("http://pypi.test/")));
+    let asked = proxy.log().len();
+    let mut command = bench.command(&["--upgrade", "--no-cache"]);
+    finish(command.env("http_proxy", &at).env("NO_PROXY", "127.0.0.1")).says(0, &["wrote"]);
+    assert_eq!(proxy.log().len(), asked);
+    // One that is not there.
+    let mut command = proxied(&["--upgrade", "--no-cache"]);
+    command.env("http_proxy", "http://127.0.0.1:9/");
+    bench.refuses_with(
+        &mut command,
+        4,
+        &["cannot reach `http://pypi.test/simple/", "help: check the network; behind a proxy"],
+    );
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_costs_time_alone() {
+    let good = Bench::new();
+    good.lock(&[]).says(0, &[]);
+    let bench = Bench::new();
+    let file = write(bench.cache.path(), "cache", "a file");
+    let mut command = bench.command(&[]);
+    finish(command.env("GPUSEAL_CACHE_DIR", &file))
+        .says(0, &["wrote gpuseal.lock", "nothing is kept in the cache"]);
+    assert_eq!(portless(&bench.text(), &bench.web), portless(&good.text(), &good.web));
+    // And none at all is no trouble.
+    bench.lock(&["--upgrade", "--no-cache"]).says(0, &[]);
+    assert_eq!(files(bench.cache.path()), ["cache"]);
+}
+
+#[test]
+fn what_several_targets_need_is_asked_for_once() {
+    let mut bench = Bench::of(Form { sidecars: false, ..Form::FULL });
+    bench.asked.clear();
+    let yaml = format!("{YAML}  serve: {{ gpus: [l4], driver: \"595.45.04\" }}\n");
+    write(bench.project.path(), "gpuseal.yaml", yaml);
+    bench.lock(&[]).says(0, &["wrote", &format!("locked {COUNT} files of ")]);
+    assert_eq!(bench.locked().targets.len(), 2);
+    let (mut asked, count) = (bench.asked_for(), bench.web.log().len());
+    asked.sort();
+    asked.dedup();
+    let parts = bench.web.hits(&bench.shelf.file_path("torch"));
+    assert_eq!(asked.len(), count + 1 - parts, "{:#?}", bench.asked_for());
+}
+
+#[test]
+fn a_directory_of_more_than_a_megabyte_is_read_in_parts() {
+    let mut bench = Bench::of(Form { sidecars: false, ..Form::FULL });
+    let mut wheel = torch(Some("13.2")).member("torch/lib/libcuda.so", &filler(4_000_000));
+    for number in 0..9000 {
+        wheel = wheel.member(&format!("torch/include/{}/{number}.h", "deeper/".repeat(14)), b"");
+    }
+    bench.shelf.swap(wheel);
+    bench.publish();
+    bench.lock(&[]).says(0, &["wrote"]);
+    let path = bench.shelf.file_path("torch");
+    let (size, sent) = (bench.shelf.wheel("torch").archive().len(), bench.web.bytes(&path));
+    assert!(size > 6_000_000 && sent > 1_000_000 && sent < 3_000_000, "{sent} of {size} bytes");
+    assert!(bench.web.log().iter().all(|hit| hit.target != path || hit.status == 206));
+}
+
 // ---- interruptions, races ----
 
 #[cfg(unix)]
@@ -1442,15 +1551,19 @@ fn other_packages_need_uv() {
     );
 }
 
-/// uv, where this machine has it, with what it needs of the environment.
-fn with_uv(command: &mut Command) -> bool {
-    for name in ["PATH", "HOME"] {
-        if let Some(value) = std::env::var_os(name) {
-            command.env(name, value);
-        }
-    }
-    let found = Command::new("uv").arg("--version").output().is_ok_and(|out| out.status.success());
-    if !found {
+/// The folder of uv, where this machine has it: the program itself, since a launcher in its place asks
+/// every Python there is, which takes seconds.
+fn folder_of_uv() -> Option<PathBuf> {
+    let python =
+        Command::new("python3").args(["-c", "import sys; print(sys.prefix)"]).output().ok();
+    let prefix = python.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned());
+    let beside = prefix.map(|prefix| Path::new(&prefix).join("bin"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).chain(beside).find(|folder| {
+        let launches = fs_err::read(folder.join("uv")).map(|bytes| bytes.starts_with(b"#!"));
+        launches.is_ok_and(|launches| !launches)
+    });
+    if found.is_none() {
         #[allow(clippy::print_stderr, reason = "a test that was not run has to say so")]
         {
             eprintln!("skipped: there is no uv");
@@ -1474,12 +1587,17 @@ fn other_packages_are_solved_by_uv_and_locked_from_the_index() {
         .add(Wheel::pure("inner", "1.5.0").requires(&["filelock<3"]));
     bench.publish();
     let uv_cache = folder(&[]);
-    let mut command = bench.command(&["--with-deps"]);
-    if !with_uv(&mut command) {
-        return;
-    }
-    command.env("UV_CACHE_DIR", uv_cache.path());
-    finish(&mut command).says(0, &["wrote gpuseal.lock"]);
+    let Some(bin) = folder_of_uv() else { return };
+    let path = std::env::join_paths([&*bin, Path::new("/usr/bin"), Path::new("/bin")]);
+    let path = path.expect("a search path");
+    let with_uv = |args: &[&str]| {
+        let mut command = bench.command(args);
+        command.env("PATH", &path).env("UV_CACHE_DIR", uv_cache.path());
+        // It would lead uv to the PyTorch wheel index.
+        command.env("UV_TORCH_BACKEND", "cu126");
+        command
+    };
+    finish(&mut with_uv(&["--with-deps"])).says(0, &["wrote gpuseal.lock"]);
     let lock = bench.locked();
     assert!(lock.with_deps());
     assert_eq!(version(&lock, "left-pad"), "1.2.0");
@@ -1494,18 +1612,11 @@ fn other_packages_are_solved_by_uv_and_locked_from_the_index() {
     // Another wish is seen, and solved anew around what stays.
     write(bench.project.path(), "requirements.txt", "torch\nleft-pad<2\ninner<1.2\n");
     bench.lock(&["--check"]).says(1, &["error[lock-stale]", "other packages"]);
-    let mut command = bench.command(&[]);
-    with_uv(&mut command);
-    finish(command.env("UV_CACHE_DIR", uv_cache.path())).says(0, &["wrote"]);
+    finish(&mut with_uv(&[])).says(0, &["wrote"]);
     assert_eq!(version(&bench.locked(), "inner"), "1.0.0");
     assert_eq!(version(&bench.locked(), "left-pad"), "1.2.0");
     // What uv cannot solve it says itself.
     write(bench.project.path(), "requirements.txt", "torch\nleft-pad>=3\n");
-    let mut command = bench.command(&[]);
-    with_uv(&mut command);
-    bench.refuses_with(
-        command.env("UV_CACHE_DIR", uv_cache.path()),
-        1,
-        &["uv finds no versions", "left-pad", "help: loosen"],
-    );
+    let words = ["uv finds no versions", "left-pad", "help: loosen"];
+    bench.refuses_with(&mut with_uv(&[]), 1, &words);
 }
