@@ -9,6 +9,7 @@ import html.parser
 import io
 import pathlib
 import re
+import signal
 import socket
 import socketserver
 import ssl
@@ -299,7 +300,7 @@ def times(path):
 
 
 def proxy(port_file, bytes_file):
-    """Forwards CONNECT and counts what comes back, TLS and headers included."""
+    """Forwards CONNECT and counts what comes back, TLS and headers included; tells when it is ended."""
     total, held = 0, threading.Lock()
 
     class Tunnel(socketserver.StreamRequestHandler):
@@ -328,7 +329,6 @@ def proxy(port_file, bytes_file):
                     if counted:
                         with held:
                             total += len(piece)
-                            pathlib.Path(bytes_file).write_text(str(total))
                     sink.sendall(piece)
             except OSError:
                 pass
@@ -340,6 +340,11 @@ def proxy(port_file, bytes_file):
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
 
+    def told(*_):
+        pathlib.Path(bytes_file).write_text(str(total))
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, told)
     with Server(("127.0.0.1", 0), Tunnel) as server:
         pathlib.Path(port_file).write_text(str(server.server_address[1]))
         server.serve_forever()
