@@ -2,6 +2,8 @@
 //!
 //! The second kind is ignored here, and run by `.ci/registry`, which starts the registries.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -13,6 +15,10 @@ use gpuseal::domain::{Platform, Sha256};
 use gpuseal::net::registry::{
     Credentials, Found, Limits, Options, Registries, RegistryError, Wanted, Watcher,
 };
+
+use support::shelf::{Shelf, Wheel};
+use support::web;
+use support::{finish, folder, gpuseal};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const IMAGE: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -644,6 +650,59 @@ fn a_real_registry_says_no() {
     let absent = Wanted::parse("library/pytohn", "1", Platform::LinuxAmd64).expect("a name");
     let err = ask(Options { mirrors, ..Options::default() }, &absent).expect_err("no repository");
     assert!(matches!(err, RegistryError::NoRepository { .. }), "{err}");
+}
+
+/// The whole way: what the program writes into a lock, and what it renders from it.
+#[test]
+#[ignore = "needs the registries that .ci/registry starts"]
+fn a_lock_holds_the_digests_of_its_images() {
+    let host = told("GPUSEAL_TEST_REGISTRY");
+    let web = web::Web::start([]);
+    let mut shelf = Shelf::at("/simple", "/files");
+    let torch = "torch-2.15.0-cp312-cp312-manylinux_2_28_x86_64.whl";
+    shelf.add(Wheel::new(torch).build("2.15.0", Some("13.2")));
+    shelf.publish(&web);
+    let cards = "{gpus: h100, driver: \"595.45.04\"}";
+    let project = folder(&[(
+        "gpuseal.yaml",
+        &format!(
+            "torch: \"2.15.0\"\npython: \"3.12\"\ntargets:\n  train: {cards}\nmirrors:\n  docker.io: {host}\n  ghcr.io: {host}\n"
+        ),
+    )]);
+    let lock = || {
+        let mut command = gpuseal(project.path());
+        command.args(["lock", "--no-cache", "--verbose", "--render", "dockerfile"]);
+        command.env("PIP_INDEX_URL", web.url("/simple").as_str());
+        finish(&mut command)
+    };
+    let run = lock();
+    run.says(0, &["wrote gpuseal.lock", "/token token for", "library/python"]);
+    let text = std::fs::read_to_string(project.path().join("gpuseal.lock")).expect("a lock");
+    let (python, uv) = (told("GPUSEAL_TEST_AMD64"), told("GPUSEAL_TEST_UV"));
+    for line in [format!("\ndigest = \"{python}\"\n"), format!("\nuv_digest = \"{uv}\"\n")] {
+        assert!(text.contains(&line), "no {line} in\n{text}");
+    }
+    let rendered = std::fs::read_to_string(project.path().join("Dockerfile")).expect("rendered");
+    let place = host.trim_start_matches("http://");
+    let from = format!("FROM {place}/library/python:3.12-slim-trixie@{python} AS train\n");
+    assert!(rendered.contains(&from), "no {from} in\n{rendered}");
+    assert!(rendered.contains(&format!("@{uv} /uv /usr/local/bin/uv\n")), "{rendered}");
+    // What is known is not asked again.
+    let again = lock();
+    again.says(0, &["unchanged gpuseal.lock"]);
+    assert!(!again.all().contains("\nGET "), "{}", again.all());
+    // Another tag is another question, whose answer is no: the lock stays.
+    let yaml = project.path().join("gpuseal.yaml");
+    let other = std::fs::read_to_string(&yaml).expect("gpuseal.yaml").replace("3.12", "3.13");
+    std::fs::write(&yaml, other).expect("gpuseal.yaml");
+    let mut newer = shelf.clone();
+    newer.add(Wheel::new(&torch.replace("cp312", "cp313")).build("2.15.0", Some("13.2")));
+    newer.publish(&web);
+    lock().says(
+        1,
+        &["has no tag `3.13-slim-trixie` of library/python; the nearest are 3.12-slim-trixie"],
+    );
+    assert_eq!(std::fs::read_to_string(project.path().join("gpuseal.lock")).expect("a lock"), text);
 }
 
 /// The certificates are the platform's: here those that `SSL_CERT_FILE` names.
