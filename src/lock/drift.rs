@@ -140,7 +140,11 @@ fn asked(lines: &[String], facts: &mut Facts) {
 pub fn diff(old: &Lockfile, new: &Lockfile) -> Vec<Change> {
     let mut changes = Vec::new();
     let (old_file, new_file) = (check::file(old), check::file(new));
-    let lines = !old_file.inputs.asked.is_empty() && !new_file.inputs.asked.is_empty();
+    // Where lines are missing, or do not show what has changed, the digest does.
+    let (asked, ask) = (&old_file.inputs.asked, &new_file.inputs.asked);
+    let lines = !asked.is_empty()
+        && !ask.is_empty()
+        && (asked != ask || old_file.inputs.digest == new_file.inputs.digest);
     compare(None, &whole(&old_file, lines), &whole(&new_file, lines), &mut changes);
     for target in &new_file.target {
         match old_file.target.iter().find(|t| t.name == target.name) {

@@ -8,7 +8,7 @@ mod watch;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::args::Lock;
+use super::args::{Format, Lock};
 use super::asked::{self, Asked};
 use super::output::{Output, write_whole};
 use super::{render, resolve as resolving};
@@ -18,7 +18,7 @@ use crate::error::{Error, Exit};
 use crate::lock::{self, Lockfile, Upgrade, drift};
 use crate::matrix::Matrix;
 use crate::requirements::in_project;
-use crate::resolve::{Outcome, Resolution};
+use crate::resolve::Outcome;
 
 pub use compare::freshness;
 
@@ -52,12 +52,15 @@ pub fn run(args: &Lock, matrix: &Matrix, output: &Output) -> Result<Exit, Error>
         .filter(|old| compare::prefers_alike(old, &inputs))
         .map(|old| old.kept(&upgrade))
         .unwrap_or_default();
-    let outcome = asked.solve_keeping(matrix, &kept);
-    let Outcome::Solved(resolution) = &outcome else {
+    let mut outcome = asked.solve_keeping(matrix, &kept);
+    let Outcome::Solved(resolution) = &mut outcome else {
         resolving::report(&outcome, &asked.wanted, matrix, output)?;
         return Ok(resolving::exit(&outcome));
     };
     let decided = Lockfile::from_resolution(resolution, matrix, &inputs)?;
+    if let Some(old) = old.as_ref().filter(|_| !args.force && !args.wanted.targets.is_empty()) {
+        nobody_is_dropped(old, &decided, &path)?;
+    }
     let job = online::Job {
         args,
         asked: &asked,
@@ -68,27 +71,24 @@ pub fn run(args: &Lock, matrix: &Matrix, output: &Output) -> Result<Exit, Error>
         matrix,
     };
     let found = online::complete(&job, output)?;
-    if let Some(old) = &old {
-        accept(old, &found.lock, args)?;
-    }
+    accept(old.as_ref(), &found.lock, args)?;
     if args.dry_run {
         compare::show(&path, old.as_ref(), &found.lock, output)?;
         return Ok(Exit::Done);
     }
-    finish(args, &path, &found, resolution, output)?;
+    finish(args, &path, &found, output)?;
+    for (target, finding) in found.findings.iter().filter(|_| output.format != Format::Human) {
+        if let Some(stack) = resolution.stacks.iter_mut().find(|s| s.target == *target) {
+            stack.findings.push(finding.clone());
+        }
+    }
     resolving::report(&outcome, &asked.wanted, matrix, output)?;
     found.tell(output);
     Ok(Exit::Done)
 }
 
 /// Renders before anything is written: a lock that cannot be rendered leaves no trace.
-fn finish(
-    args: &Lock,
-    path: &Path,
-    found: &online::Found,
-    _: &Resolution,
-    output: &Output,
-) -> Result<(), Error> {
+fn finish(args: &Lock, path: &Path, found: &online::Found, output: &Output) -> Result<(), Error> {
     let files = renders(args, &found.lock)?;
     let wrote = found.lock.write(path, args.force)?;
     tell(output, path, wrote);
@@ -171,12 +171,30 @@ fn check(
     Ok(exit)
 }
 
+/// Some targets alone, with `--target`: the lock would lose the others.
+fn nobody_is_dropped(old: &Lockfile, new: &Lockfile, path: &Path) -> Result<(), Error> {
+    let gone = |target: &&lock::Target| new.target(target.name.as_str()).is_none();
+    let names: Vec<_> = old.targets.iter().filter(gone).map(|t| t.name.as_str()).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Usage {
+        message: format!(
+            "`{}` also holds {}, which --target leaves out and the new lock would lose",
+            path.display(),
+            names.join(", ")
+        ),
+        help: Some("lock all targets (what still fits stays as it is), or give --force".into()),
+    })
+}
+
 /// The same file never changes its digest: whoever changed it, a person has to look.
-fn accept(old: &Lockfile, new: &Lockfile, args: &Lock) -> Result<(), Error> {
+fn accept(old: Option<&Lockfile>, new: &Lockfile, args: &Lock) -> Result<(), Error> {
     let accepted: BTreeSet<String> =
         args.accept_hash.iter().map(|name| normalise_name(name)).collect();
-    let clash =
-        closure::two_digests(old, new).into_iter().find(|clash| !accepted.contains(&clash.package));
+    let clash = closure::two_digests(old.unwrap_or(new), new)
+        .into_iter()
+        .find(|clash| !accepted.contains(&clash.package));
     match clash {
         Some(clash) => Err(Error::TwoDigests(Box::new(clash))),
         None => Ok(()),

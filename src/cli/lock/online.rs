@@ -10,7 +10,7 @@ use url::Url;
 
 use super::deps;
 use super::watch::{Watch, bytes};
-use crate::cli::args::Lock;
+use crate::cli::args::{Format, Lock};
 use crate::cli::asked::Asked;
 use crate::cli::output::Output;
 use crate::closure::{self, Ask, Closure, Inspected, Known, Step, Wish};
@@ -52,7 +52,8 @@ pub struct Found {
 impl Found {
     /// Says what came of it.
     pub fn tell(&self, output: &Output) {
-        for (target, finding) in &self.findings {
+        // Other voices have them in the document.
+        for (target, finding) in self.findings.iter().filter(|_| output.format == Format::Human) {
             output.talk(format_args!("warning[{}]: {target}: {}", finding.code, finding.message));
         }
         for note in &self.notes {
