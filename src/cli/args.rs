@@ -310,7 +310,7 @@ pub struct Lock {
     #[arg(long, env = "GPUSEAL_CACHE_DIR", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
     /// Keep no cache and use none.
-    #[arg(long, env = "GPUSEAL_NO_CACHE", conflicts_with = "offline")]
+    #[arg(long, env = "GPUSEAL_NO_CACHE")]
     pub no_cache: bool,
     /// Also render these next to the lock.
     #[arg(long, value_enum, value_name = "KIND")]

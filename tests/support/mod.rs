@@ -31,6 +31,8 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) fn gpuseal(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gpuseal"));
     command.env_clear().env("NO_COLOR", "1").current_dir(folder).stdin(Stdio::null());
+    // Nor what the user has cached: whatever a test wants to find there it puts somewhere itself.
+    command.env("GPUSEAL_CACHE_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-cache"));
     // Windows programs do not start without it.
     if let Some(root) = std::env::var_os("SystemRoot") {
         command.env("SystemRoot", root);

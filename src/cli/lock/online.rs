@@ -312,13 +312,21 @@ async fn closures(
     loop {
         let mut asks = BTreeSet::new();
         let mut done = BTreeMap::new();
+        let mut lost = Vec::new();
         for (index, target) in open.iter() {
             let none = BTreeMap::new();
             let pins = solved.get(index).map_or(&none, |solved| &solved.versions);
-            match closure::walk(&wish(job, target, pins), &state.known)? {
-                Step::Ask(more) => asks.extend(more),
-                Step::Done(closure) => _ = done.insert(*index, closure),
+            match closure::walk(&wish(job, target, pins), &state.known) {
+                Ok(Step::Ask(more)) => asks.extend(more),
+                Ok(Step::Done(closure)) => _ = done.insert(*index, closure),
+                // An old page does not know what came since.
+                Err(why) if job.args.offline => lost.push((*index, why.to_string())),
+                Err(why) => return Err(why.into()),
             }
+        }
+        for (index, why) in lost {
+            open.remove(&index);
+            left.push(format!("files are not fetched: from the cache alone, {why}"));
         }
         if asks.is_empty() {
             for (index, closure) in &done {
