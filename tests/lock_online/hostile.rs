@@ -1,0 +1,218 @@
+//! Pages, names and files that are meant to do harm.
+
+use std::fmt::Write as _;
+
+use gpuseal::domain::Sha256;
+
+use super::bench::{Bench, COUNT, below, portless, torch};
+use super::support::shelf::{Form, JSON, Wheel};
+use super::support::web::Route;
+use super::support::{files, finish, folder};
+
+#[test]
+fn what_the_index_does_not_hash_is_downloaded_and_hashed_here() {
+    for json in [true, false] {
+        let form = Form { json, hashes: false, ..Form::FULL };
+        let one = Bench::of(form);
+        one.lock(&[]).says(0, &["wrote gpuseal.lock"]);
+        let lock = one.locked();
+        for package in &lock.targets[0].packages {
+            let file = package.file.as_ref().expect("a file");
+            assert_eq!(file.origin, gpuseal::lock::Origin::Download, "{}", package.name);
+        }
+        assert_eq!(one.text().matches("origin = \"download\"").count(), COUNT);
+        let torch = lock.targets[0].packages.iter().find(|p| p.name.as_str() == "torch");
+        let torch = torch.and_then(|p| p.file.as_ref()).expect("torch's file");
+        assert_eq!(torch.sha256, one.shelf.wheel("torch").sha256());
+        let other = Bench::of(form);
+        other.lock(&[]).says(0, &[]);
+        assert_eq!(portless(&one.text(), &one.web), portless(&other.text(), &other.web));
+    }
+}
+
+#[test]
+fn a_file_of_another_digest_than_the_index_gives_is_refused() {
+    let other = Sha256::of(b"other bytes");
+    let mut bench = Bench::with_old(Form { ranges: false, sidecars: false, ..Form::FULL });
+    let real = bench.shelf.wheel("cuda-toolkit");
+    bench.shelf.swap(real.clone().said(&other));
+    bench.publish();
+    bench.refuses(
+        1,
+        &[other.as_str(), real.sha256().as_str(), "cuda_toolkit-13.2.2", "help: do not install it"],
+    );
+    let mut bench = Bench::with_old(Form::FULL);
+    bench.shelf.swap(real.clone().said_beside(&other));
+    bench.publish();
+    let found = Sha256::of(real.metadata.as_bytes());
+    bench.refuses(1, &[other.as_str(), found.as_str(), ".whl.metadata", "help: do not install it"]);
+}
+
+#[test]
+fn a_page_that_gives_two_digests_for_a_file_is_refused() {
+    let mut bench = Bench::with_old(Form::FULL);
+    let other = Sha256::of(b"other bytes");
+    bench.shelf.add(bench.shelf.wheel("triton").said(&other));
+    bench.publish();
+    // Whatever stands at the address, the page is about two files.
+    let digest = bench.shelf.wheel("triton").sha256();
+    bench.refuses(4, &["two digests", digest.as_str(), other.as_str(), "help: do not install"]);
+}
+
+#[test]
+fn a_digest_that_changes_stops_the_lock_until_a_person_accepts_it() {
+    let mut bench = Bench::new();
+    bench.lock(&[]).says(0, &[]);
+    let old = bench.shelf.wheel("triton");
+    let new = old.clone().member("triton/evil.py", b"import os");
+    bench.shelf.swap(new.clone());
+    bench.publish();
+    let text = bench.text();
+    bench.refuses(
+        1,
+        &[
+            old.sha256().as_str(),
+            new.sha256().as_str(),
+            &old.file,
+            "nothing was written",
+            "help: ",
+            "gpuseal lock --accept-hash triton",
+        ],
+    );
+    // Another package does not do.
+    bench.refuses_with(&mut bench.command(&["--upgrade", "--accept-hash", "filelock"]), 1, &[]);
+    // What the help says does.
+    bench.lock(&["--accept-hash", "Triton"]).says(0, &["wrote gpuseal.lock"]);
+    assert_eq!(bench.text(), text.replace(&sizes(&old), &sizes(&new)));
+}
+
+/// The lines of a lock about a file's length and digest.
+fn sizes(wheel: &Wheel) -> String {
+    format!("size = {}\nhash = \"{}\"", wheel.archive().len(), wheel.sha256())
+}
+
+#[test]
+fn hostile_names_create_nothing_and_are_never_taken() {
+    let good = Bench::new();
+    good.lock(&[]).says(0, &[]);
+    let root = folder(&[("project/keep", "")]);
+    let project = root.path().join("project");
+    let mut bench = Bench::of(Form::PLAIN);
+    bench.cache = tempfile::tempdir_in(root.path()).expect("a folder");
+    let digest = "0".repeat(64);
+    let names = [
+        "../../x.whl",
+        "/../../../filelock-9.0.0-py3-none-any.whl/..",
+        "..%2f..%2ffilelock-9.0.1-py3-none-any.whl",
+        "/files/..%5c..%5cfilelock-9.0.2-py3-none-any.whl",
+        "javascript:alert('filelock-9.0.3-py3-none-any.whl')",
+        "file:///tmp/filelock-9.0.4-py3-none-any.whl",
+        "data:text/html,filelock-9.0.5-py3-none-any.whl",
+        "/files/filelock-9.0.6-py3-none-any.whl%0a[[target]]",
+        "/files/filelock-9.0.7-py3-none-any.whl&quot;",
+        "/files/%22filelock-9.0.8-py3-none-any.whl",
+        "/files/filelock-9.0.9%00-py3-none-any.whl",
+        "/files/evil-9.9.9-py3-none-any.whl",
+        "http://[::1/filelock-9.1.0-py3-none-any.whl",
+        "mailto:filelock-9.1.1-py3-none-any.whl",
+        "/files/filelock-9.1.2-py3-none-any.whl%1b[31m",
+        "",
+        "#",
+    ];
+    let mut page = String::from("<html><body>");
+    for name in names {
+        let _ = writeln!(page, "<a href=\"{name}#sha256={digest}\">{name}</a>");
+    }
+    // Digests that are none.
+    page += "<a href=\"/files/filelock-9.2.0-py3-none-any.whl#sha256=../../x\">x</a>";
+    page += "<a href=\"/files/filelock-9.2.1-py3-none-any.whl#sha256=00\">x</a>";
+    for wheel in bench.shelf.wheels.iter().filter(|wheel| wheel.name == "filelock") {
+        let (file, hex) = (&wheel.file, wheel.sha256().hex().to_owned());
+        let _ = writeln!(page, "<a href=\"/files/{file}#sha256={hex}\">{file}</a>");
+    }
+    let page = Route::ok(page).header("Content-Type", "text/html");
+    bench.web.route(&bench.shelf.page_path("filelock"), page);
+    let run = finish(&mut bench.command_in(&project, &[]));
+    run.says(0, &["wrote gpuseal.lock"]);
+    let text = fs_err::read_to_string(project.join("gpuseal.lock")).expect("a lock");
+    assert_eq!(portless(&text, &bench.web), portless(&good.text(), &good.web));
+    assert_eq!(files(&project), ["gpuseal.lock", "keep"]);
+    assert_eq!(files(root.path()).len(), 2, "{:?}", files(root.path()));
+    assert!(below(root.path()).iter().all(|(path, _)| !path.to_string_lossy().ends_with("whl")));
+    // In JSON the name stands beside the address.
+    let mut bench = Bench::new();
+    bench.cache = tempfile::tempdir_in(root.path()).expect("a folder");
+    let mut page: serde_json::Value =
+        serde_json::from_slice(&body(&bench, "filelock")).expect("JSON");
+    for name in [
+        "../../filelock-9.0.0-py3-none-any.whl",
+        "/filelock-9.0.0-py3-none-any.whl",
+        "filelock-9.0.0-py3-none-any.whl\n[[target]]",
+        "filelock-9.0.0-py3-none-any.whl\"",
+        "..\\filelock-9.0.0-py3-none-any.whl",
+        "",
+    ] {
+        let url = format!("/files/{}", name.trim_start_matches(['.', '/', '\\']));
+        page["files"].as_array_mut().expect("files").push(serde_json::json!({
+            "filename": name, "url": url, "hashes": { "sha256": digest },
+        }));
+    }
+    let page = Route::ok(page.to_string()).header("Content-Type", JSON);
+    bench.web.route(&bench.shelf.page_path("filelock"), page);
+    finish(&mut bench.command_in(&project, &["--upgrade"])).says(0, &[]);
+    let text = fs_err::read_to_string(project.join("gpuseal.lock")).expect("a lock");
+    assert_eq!(portless(&text, &bench.web), portless(&good.text(), &good.web));
+    assert_eq!(files(root.path()).len(), 3);
+}
+
+/// A page as the server has it.
+fn body(bench: &Bench, name: &str) -> Vec<u8> {
+    bench.shelf.page(name).text().to_vec()
+}
+
+#[test]
+fn a_page_of_a_hundred_thousand_links_is_read() {
+    let bench = Bench::of(Form::PLAIN);
+    let mut page = String::from_utf8(body(&bench, "filelock")).expect("a page");
+    let digest = "0".repeat(64);
+    for number in 0..100_000 {
+        let file = format!("filelock-0.{number}-py3-none-any.whl");
+        let _ = writeln!(page, "<a href=/files/{file}#sha256={digest}>x</a>");
+    }
+    let page = Route::ok(page).header("Content-Type", "text/html");
+    bench.web.route(&bench.shelf.page_path("filelock"), page);
+    bench.lock(&[]).says(0, &["wrote"]);
+    assert!(bench.text().contains("filelock-3.20.0"));
+    let page = "<a href=x-1-py3-none-any.whl>".repeat(200_001);
+    let page = Route::ok(page).header("Content-Type", "text/html");
+    bench.web.route(&bench.shelf.page_path("filelock"), page);
+    let mut command = bench.command(&["--upgrade"]);
+    bench.refuses_with(&mut command, 4, &["more than 200000 files", "help: check the address"]);
+}
+
+#[test]
+fn words_of_the_index_do_not_steer_the_terminal() {
+    let mut bench = Bench::new();
+    let why = "bad\u{1b}[2J\u{1b}]0;title\u{7}\nerror: forged\r\u{9b}31m";
+    for file in ["filelock-3.19.0", "filelock-3.20.0"] {
+        let wheel = Wheel::new(&format!("{file}-py3-none-any.whl")).yanked(why);
+        bench.shelf.swap(wheel);
+    }
+    let torch = torch(Some("13.2"));
+    let metadata = torch.metadata.replace(
+        "Requires-Dist: filelock\n",
+        "Requires-Dist: filelock==3.20.0\nRequires-Dist: ???\u{1b}[31m\n",
+    );
+    bench.shelf.swap(torch.says(&metadata));
+    bench.shelf.status.push(("filelock".into(), "archived".into(), why.into()));
+    bench.publish();
+    for args in [&["--color", "always", "--upgrade"][..], &["--upgrade", "-v"]] {
+        let run = bench.lock(args);
+        assert_eq!(run.code, 0, "{}", run.all());
+        let all = run.all();
+        assert!(all.contains("is yanked: bad"), "{all}");
+        for bad in ["\u{1b}[2J", "\u{1b}]0", "\u{7}", "\r", "\u{9b}", "\nerror: forged"] {
+            assert!(!all.contains(bad), "{bad:?} in {all:?}");
+        }
+    }
+}
