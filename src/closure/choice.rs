@@ -184,7 +184,9 @@ impl<'a> Picky<'a> {
 
     fn no_file(&self, name: &str, demand: &Demand, index: Index, page: &Page) -> Error {
         let decided = demand.decided.as_ref();
-        let why = if page.files.is_empty() {
+        let why = if page.files.is_empty() && page.skipped > 0 {
+            format!("none of the {} links of its page names a file", page.skipped)
+        } else if page.files.is_empty() {
             "there is no such package".to_owned()
         } else if page.status == Status::Quarantined {
             "the index has quarantined it".to_owned()

@@ -60,7 +60,10 @@ impl Error {
             Self::NoFile(_) | Self::Unsettled { .. } => {
                 Some("let uv solve the packages that are not ours: `gpuseal lock --with-deps`".into())
             }
-            Self::TooMany { .. } | Self::Unholdable { .. } => None,
+            Self::Unholdable { .. } => {
+                Some("lock from an index or a mirror whose files have plain names and addresses".into())
+            }
+            Self::TooMany { .. } => None,
         }
     }
 }

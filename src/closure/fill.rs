@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use url::Url;
+
 use super::{Closure, Error, Member, Wish};
-use crate::domain::{CudaVersion, Glibc, Sha256};
+use crate::domain::{CudaVersion, Glibc, ParseError, Sha256};
 use crate::index::wheel::WheelName;
 use crate::lock::{self, Address, FileName, Index, LockedFile, Package, PackageName, Target};
 
@@ -53,11 +55,7 @@ pub fn fill(wish: &Wish<'_>, closure: Closure) -> Result<Filled, Error> {
     Ok(Filled { target, disagreements, notes: closure.notes })
 }
 
-fn package(
-    name: &str,
-    member: &Member,
-    decided: Option<&Package>,
-) -> Result<Package, crate::domain::ParseError> {
+fn package(name: &str, member: &Member, decided: Option<&Package>) -> Result<Package, ParseError> {
     let version = &member.version;
     let label: Vec<_> = version.local().iter().map(ToString::to_string).collect();
     let asked = decided.filter(|package| package.requested);
@@ -72,12 +70,26 @@ fn package(
         source_build: asked.is_some_and(|package| package.source_build),
         file: Some(LockedFile {
             name: member.file.name.parse::<FileName>()?,
-            url: member.file.url.as_str().parse::<Address>()?,
+            url: address(&member.file.url)?,
             size: member.inspected.size,
             sha256: member.inspected.sha256.clone(),
             origin: member.inspected.origin,
         }),
     })
+}
+
+/// The address of a file. What stands in its query is often a signature: a secret that ends soon.
+fn address(url: &Url) -> Result<Address, ParseError> {
+    if url.query().is_some() {
+        let mut shown = url.clone();
+        shown.set_query(Some("****"));
+        return Err(ParseError::new(
+            "an address that lasts",
+            shown.as_str(),
+            "one without a query",
+        ));
+    }
+    url.as_str().parse()
 }
 
 /// Takes over what the files say, and tells where the matrix said something else.
