@@ -162,3 +162,46 @@ fn a_directory_of_more_than_a_megabyte_is_read_in_parts() {
     assert!(size > 6_000_000 && sent > 1_000_000 && sent < 3_000_000, "{sent} of {size} bytes");
     assert!(bench.web.log().iter().all(|hit| hit.target != path || hit.status == 206));
 }
+
+#[test]
+fn pages_that_have_not_changed_are_not_sent_again() {
+    let bench = Bench::new();
+    for name in bench.shelf.names() {
+        let page = bench.shelf.page(&name).etag("\"1\"");
+        bench.web.route(&bench.shelf.page_path(&name), page);
+    }
+    bench.lock(&[]).says(0, &[]);
+    let (text, asked) = (bench.text(), bench.web.log().len());
+    let run = bench.lock(&["--upgrade", "-v"]);
+    run.says(0, &["unchanged", " 304 0 B ", "0 B fetched"]);
+    assert!(bench.web.log()[asked..].iter().all(|hit| hit.status == 304));
+    assert_eq!(bench.text(), text);
+    // A page that its server gives for a while is not even asked for.
+    for name in bench.shelf.names() {
+        let page = bench.shelf.page(&name).header("Cache-Control", "max-age=600");
+        bench.web.route(&bench.shelf.page_path(&name), page);
+    }
+    bench.lock(&["--upgrade"]).says(0, &["unchanged"]);
+    let asked = bench.web.log().len();
+    bench.lock(&["--upgrade"]).says(0, &["unchanged", "0 requests, 0 B fetched"]);
+    assert_eq!(bench.web.log().len(), asked);
+}
+
+#[test]
+fn limits_that_are_none_are_refused() {
+    let bench = Bench::new();
+    for (name, value) in [
+        ("GPUSEAL_HTTP_TIMEOUT", "0"),
+        ("GPUSEAL_HTTP_TIMEOUT", "99999999999999999999"),
+        ("GPUSEAL_HTTP_TIMEOUT", "soon"),
+        ("GPUSEAL_HTTP_RETRIES", "-1"),
+        ("GPUSEAL_HTTP_RETRIES", "21"),
+    ] {
+        finish(bench.command(&[]).env(name, value)).says(2, &[value]);
+    }
+    for url in ["nowhere", "ftp://example.org/simple", "http:///", "file:///tmp"] {
+        let run = finish(bench.command(&[]).env("PIP_INDEX_URL", url));
+        run.says(2, &["PIP_INDEX_URL", "help: "]);
+    }
+    assert!(bench.web.log().is_empty() && files(bench.project.path()).is_empty());
+}

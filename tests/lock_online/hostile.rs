@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use gpuseal::domain::Sha256;
 
-use super::bench::{Bench, COUNT, below, portless, torch};
+use super::bench::{Bench, COUNT, below, portless, torch, version};
 use super::support::shelf::{Form, JSON, Wheel};
 use super::support::web::Route;
 use super::support::{files, finish, folder};
@@ -215,4 +215,82 @@ fn words_of_the_index_do_not_steer_the_terminal() {
             assert!(!all.contains(bad), "{bad:?} in {all:?}");
         }
     }
+}
+
+#[test]
+fn secrets_in_links_stay_out_of_the_lock() {
+    for json in [true, false] {
+        let bench = Bench::of(Form { json, ..Form::FULL });
+        let page = String::from_utf8(body(&bench, "triton")).expect("a page");
+        let signed =
+            page.replace("/files/", &format!("http://alice:s3cr3t@{}/files/", bench.web.addr));
+        let kind = if json { JSON } else { "text/html" };
+        let route = Route::ok(signed).header("Content-Type", kind);
+        bench.web.route(&bench.shelf.page_path("triton"), route);
+        let run = bench.lock(&["-v"]);
+        run.says(0, &[]);
+        for text in [run.all(), bench.text()] {
+            assert!(!text.contains("s3cr3t") && !text.contains("alice"), "{text}");
+        }
+        // The query of a link is part of the address, and often a signature that ends soon.
+        let file = bench.shelf.wheel("triton").file;
+        let link = |end: &str| format!("/files/{file}{end}");
+        let signed = page
+            .replace(&link("\""), &link("?token=s3cr3t\""))
+            .replace(&link("#"), &link("?token=s3cr3t#"));
+        assert!(signed.contains("?token=s3cr3t"));
+        let route = Route::ok(signed).header("Content-Type", kind);
+        bench.web.route(&bench.shelf.page_path("triton"), route);
+        let mut command = bench.command(&["--upgrade", "--no-cache", "-v"]);
+        let words = ["triton", "an address that lasts", "?****", "help: lock from an index"];
+        let run = bench.refuses_with(&mut command, 1, &words);
+        assert!(!run.all().contains("s3cr3t"), "{}", run.all());
+    }
+}
+
+#[test]
+fn a_page_without_a_single_usable_link_is_told_as_such() {
+    let bench = Bench::with_old(Form::FULL);
+    let page = "<a href=\"/files/..%2fx.whl\">a</a><a href=\"javascript:1\">b</a>";
+    let route = Route::ok(page).header("Content-Type", "text/html");
+    bench.web.route(&bench.shelf.page_path("triton"), route);
+    bench.refuses(1, &["no file of triton", "none of the 2 links of its page", "help: "]);
+}
+
+#[test]
+fn requirements_in_circles_end() {
+    let mut bench = Bench::new();
+    let circle = ["filelock[all]>=1", "filelock; extra == 'all'", "torch", "triton[x]==3.9.0"];
+    bench.shelf.swap(Wheel::pure("filelock", "3.20.0").requires(&circle));
+    bench.publish();
+    bench.lock(&[]).says(0, &["wrote"]);
+    assert_eq!(bench.locked().targets[0].packages.len(), COUNT);
+    // The newest of one excludes the newest of the other, and there is no search.
+    let mut bench = Bench::new();
+    bench.shelf.swap(Wheel::pure("filelock", "3.20.0").requires(&["ping"]));
+    bench
+        .shelf
+        .add(Wheel::pure("ping", "1.0").requires(&["pong"]))
+        .add(Wheel::pure("ping", "2.0").requires(&["pong"]))
+        .add(Wheel::pure("pong", "1.0"))
+        .add(Wheel::pure("pong", "2.0").requires(&["ping<2"]));
+    bench.publish();
+    let run = bench.lock(&["--upgrade"]);
+    run.says(0, &["wrote"]);
+    let (ping, pong) = (version(&bench.locked(), "ping"), version(&bench.locked(), "pong"));
+    assert_eq!((&*ping, &*pong), ("1.0", "2.0"));
+    bench.shelf.swap(Wheel::pure("ping", "2.0").requires(&["pong>=2"]));
+    bench.shelf.swap(Wheel::pure("ping", "1.0").requires(&["pong<2"]));
+    bench.publish();
+    fs_err::remove_file(bench.path()).expect("a lock");
+    bench.refuses(1, &["target `default`", "excluding each other", "help: let uv solve"]);
+    // What nobody has.
+    let mut bench = Bench::new();
+    bench.shelf.swap(Wheel::pure("filelock", "3.20.0").requires(&["nobody-has-this>=1"]));
+    bench.publish();
+    bench.refuses(1, &["PyPI has no file of nobody-has-this >=1 (filelock)", "no such package"]);
+    let mut bench = Bench::new();
+    bench.shelf.swap(Wheel::pure("filelock", "3.20.0").requires(&["triton<3"]));
+    bench.publish();
+    bench.refuses(1, &["PyPI has no file of triton", "(filelock)", "(torch)", "help: "]);
 }

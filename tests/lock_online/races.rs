@@ -46,6 +46,44 @@ fn control_c_while_an_index_is_silent_leaves_everything_as_it_was() {
 }
 
 #[cfg(unix)]
+#[test]
+fn control_c_while_uv_solves_ends_uv_too() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let bench = Bench::with_old(Form::FULL);
+    let bin = folder(&[(
+        "uv",
+        "#!/bin/sh\necho $$ > \"$0.pid.new\"; mv \"$0.pid.new\" \"$0.pid\"\nexec sleep 60\n",
+    )]);
+    let mode = std::fs::Permissions::from_mode(0o755);
+    fs_err::set_permissions(bin.path().join("uv"), mode).expect("a mode");
+    let path = std::env::join_paths([bin.path(), Path::new("/bin"), Path::new("/usr/bin")]);
+    let mut command = bench.command(&["--upgrade", "--with-deps"]);
+    command.env("PATH", path.expect("a search path"));
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a child");
+    let written = bin.path().join("uv.pid");
+    let start = Instant::now();
+    while !written.exists() {
+        assert!(start.elapsed() < Duration::from_secs(15), "uv is not asked");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let uv = fs_err::read_to_string(&written).expect("a number");
+    signal(child.id(), "INT");
+    let ended = child.wait_with_output().expect("an end");
+    assert_eq!(ended.status.code(), Some(130));
+    assert_eq!(bench.text(), old_lock());
+    let start = Instant::now();
+    let lives = || {
+        let asked = Command::new("kill").args(["-0", uv.trim()]).stderr(Stdio::null()).status();
+        asked.expect("kill").success()
+    };
+    while lives() {
+        assert!(start.elapsed() < Duration::from_secs(5), "uv goes on");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[cfg(unix)]
 fn signal(process: u32, name: &str) {
     let done = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status();
     assert!(done.expect("kill").success());
