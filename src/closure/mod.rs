@@ -207,7 +207,7 @@ fn closure(
             Some(metadata) => {
                 closure.notes.extend(metadata.unread.iter().map(|line| {
                     format!("{name}: a requirement that cannot be read: {}", shown(line))
-                }))
+                }));
             }
             None => closure.notes.push(format!(
                 "{name}: {} is a source archive: what it requires is only known to a build",

@@ -113,7 +113,7 @@ fn proxies_are_used_but_for_those_that_need_none() {
     bench.refuses_with(
         &mut command,
         4,
-        &["cannot reach `http://pypi.test/simple/", "help: check the network; behind a proxy"],
+        &["no answer from `http://pypi.test/simple/", "help: check the network; behind a proxy"],
     );
 }
 
