@@ -16,6 +16,8 @@ mod faults;
 mod honest;
 #[path = "lock_online/hostile.rs"]
 mod hostile;
+#[path = "lock_online/images.rs"]
+mod images;
 #[path = "lock_online/mirrors.rs"]
 mod mirrors;
 #[path = "lock_online/races.rs"]

@@ -205,3 +205,21 @@ fn limits_that_are_none_are_refused() {
     }
     assert!(bench.web.log().is_empty() && files(bench.project.path()).is_empty());
 }
+
+#[test]
+fn other_voices_speak_of_nothing_else() {
+    let bench = Bench::new();
+    let run = bench.lock(&["--format", "json", "-v"]);
+    run.says(0, &["GET "]);
+    serde_json::from_str::<serde_json::Value>(&run.stdout).expect("one JSON document");
+    let run = bench.lock(&["--upgrade", "--no-cache", "--quiet"]);
+    run.says(0, &[]);
+    assert_eq!(run.stderr, "");
+    bench.web.route(&bench.shelf.page_path("torch"), Route::status(500));
+    for format in ["json", "github"] {
+        let mut command =
+            bench.command(&["--upgrade", "--no-cache", "--quiet", "--format", format]);
+        let run = bench.refuses_with(&mut command, 4, &["HTTP 500"]);
+        assert_eq!(run.stdout.starts_with("::error"), format == "github", "{}", run.stdout);
+    }
+}

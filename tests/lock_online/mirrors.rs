@@ -133,6 +133,26 @@ fn a_mirror_in_the_file_counts_like_one_in_the_environment() {
 }
 
 #[test]
+fn files_of_another_place_are_looked_up_again() {
+    let bench = Bench::new();
+    bench.lock(&[]).says(0, &[]);
+    let mirror = Web::start([]);
+    bench.shelf.publish(&mirror);
+    let asked = bench.web.log().len();
+    let mut command = bench.command(&[]);
+    finish(command.env("GPUSEAL_MIRROR_PYPI", mirror.url("/simple").as_str())).says(0, &["wrote"]);
+    assert_eq!(bench.web.log().len(), asked);
+    let text = bench.text();
+    assert!(text.contains(&mirror.addr.to_string()) && text.contains("[[mirror]]"), "{text}");
+    assert!(!text.contains(&bench.web.addr.to_string()), "{text}");
+    // And back.
+    bench.lock(&[]).says(0, &["wrote"]);
+    assert!(
+        !bench.text().contains("[[mirror]]") && !bench.text().contains(&mirror.addr.to_string())
+    );
+}
+
+#[test]
 fn credentials_are_sent_to_their_server_alone_and_written_nowhere() {
     const SECRET: &str = "s3cr3t-pass";
     let bench = Bench::of(Form { sidecars: false, ..Form::FULL });
