@@ -16,7 +16,7 @@ use super::body::Body;
 use super::place::{Origin, masked};
 use super::stored::{self, PAGES, Stored, header};
 use super::wire::Answer;
-use super::{Cache, Error, Keyring, use_ring};
+use super::{Cache, Error, Keyring, tls};
 use crate::domain::Sha256;
 
 /// No index page is larger, unpacked: the largest there are have some ten megabytes.
@@ -323,7 +323,7 @@ impl Client {
 }
 
 fn connector(options: &Options) -> Result<reqwest::Client, Error> {
-    use_ring();
+    tls::provider();
     reqwest::Client::builder()
         .user_agent(concat!("gpuseal/", env!("CARGO_PKG_VERSION")))
         .http1_only()

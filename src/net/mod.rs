@@ -30,10 +30,3 @@ pub use download::{Download, Expect};
 pub use error::{Error, Phase};
 pub use place::{Origin, masked};
 pub use range::{Part, Want};
-
-/// Makes ring the provider of cryptography of this process, once. Every TLS connection needs one,
-/// those of other HTTP clients in this room too.
-pub fn use_ring() {
-    // An error only says that there is one already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
