@@ -1,24 +1,29 @@
 //! Which file of a page: the version, then the file of it that fits best.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::str::FromStr;
 
 use pep440_rs::{Version, VersionSpecifiers};
 
 use super::demand::{Decided, Demand};
 use super::error::NoFile;
-use super::{Ask, Error, Known, Wish};
+use super::{Ask, Error, Known, Wish, machine};
 use crate::domain::shown;
 use crate::index::page::{File, Page, Status};
 use crate::index::wheel::{Machine, Rank, WheelName};
-use crate::lock::Index;
+use crate::lock::{Index, Target};
 
 /// Chooses files for one target.
 pub struct Picky<'a> {
-    pub wish: &'a Wish<'a>,
-    pub known: &'a Known,
-    pub machine: Machine,
+    wish: &'a Wish<'a>,
+    known: &'a Known,
+    machine: Machine,
+    /// What fits of a page, for decided and other demands. A walk comes by the same page many times,
+    /// and the largest have thousands of names to read.
+    read: RefCell<BTreeMap<(Index, String, bool), Rc<[Candidate<'a>]>>>,
 }
 
 /// A file and why it may be worth a word.
@@ -52,6 +57,7 @@ impl Chosen<'_> {
 }
 
 /// A file that could be taken.
+#[derive(Clone)]
 struct Candidate<'a> {
     version: Version,
     /// `None`: a source archive.
@@ -60,6 +66,16 @@ struct Candidate<'a> {
 }
 
 impl<'a> Picky<'a> {
+    /// Chooses from these answers.
+    pub fn new(wish: &'a Wish<'a>, known: &'a Known) -> Self {
+        Self { wish, known, machine: machine(wish.target), read: RefCell::default() }
+    }
+
+    /// The target that it chooses for.
+    pub const fn target(&self) -> &'a Target {
+        self.wish.target
+    }
+
     /// The file of a package; the inner `Err` is what has to be asked first.
     pub fn choose(
         &self,
@@ -74,7 +90,7 @@ impl<'a> Picky<'a> {
                 // The next one is asked only when this one has nothing.
                 break;
             };
-            match self.best(name, demand, page) {
+            match self.best(name, demand, index, page) {
                 Some(best) => {
                     return Ok(Ok(Chosen { index, version: best.version, file: best.file, page }));
                 }
@@ -101,16 +117,35 @@ impl<'a> Picky<'a> {
         vec![Index::Pypi]
     }
 
-    fn best(&self, name: &str, demand: &Demand, page: &'a Page) -> Option<Candidate<'a>> {
+    /// The files of a page that fit, whatever their version.
+    fn fitting(
+        &self,
+        name: &str,
+        decided: Option<&Decided>,
+        index: Index,
+        page: &'a Page,
+    ) -> Rc<[Candidate<'a>]> {
+        let key = (index, name.to_owned(), decided.is_some());
+        let mut read = self.read.borrow_mut();
+        let fitting = read.entry(key).or_insert_with(|| {
+            page.files.iter().filter_map(|file| self.candidate(name, file, decided)).collect()
+        });
+        Rc::clone(fitting)
+    }
+
+    fn best(
+        &self,
+        name: &str,
+        demand: &Demand,
+        index: Index,
+        page: &'a Page,
+    ) -> Option<Candidate<'a>> {
         if page.status == Status::Quarantined {
             return None;
         }
-        let mut fitting: Vec<_> = page
-            .files
-            .iter()
-            .filter_map(|file| self.candidate(name, file, demand.decided.as_ref()))
-            .filter(|candidate| admits(demand, &candidate.version))
-            .collect();
+        let all = self.fitting(name, demand.decided.as_ref(), index, page);
+        let mut fitting: Vec<_> =
+            all.iter().filter(|candidate| admits(demand, &candidate.version)).collect();
         let exact = demand.specifiers.iter().any(|specifiers| {
             specifiers.iter().any(|s| *s.operator() == pep440_rs::Operator::Equal)
         });
@@ -122,15 +157,16 @@ impl<'a> Picky<'a> {
         let wheels = fitting.iter().any(|candidate| candidate.rank.is_some());
         let builds = demand.decided.as_ref().is_some_and(|decided| decided.source_build);
         fitting.retain(|candidate| candidate.rank.is_some() == (wheels && !builds));
-        fitting.into_iter().max_by_key(|candidate| {
+        let best = fitting.into_iter().max_by_key(|candidate| {
             (
                 is_kept(&candidate.version),
                 !candidate.version.any_prerelease(),
                 candidate.version.clone(),
                 candidate.rank.clone(),
-                Reverse(candidate.file.name.clone()),
+                Reverse(candidate.file.name.as_str()),
             )
-        })
+        })?;
+        Some(best.clone())
     }
 
     fn candidate(
@@ -167,7 +203,7 @@ impl<'a> Picky<'a> {
     }
 
     /// Why files are not taken although they fit.
-    fn left_out(&self, name: &str, demand: &Demand, page: &Page) -> Option<String> {
+    fn left_out(&self, name: &str, demand: &Demand, page: &'a Page) -> Option<String> {
         let newest = page
             .files
             .iter()
@@ -182,7 +218,7 @@ impl<'a> Picky<'a> {
         })
     }
 
-    fn no_file(&self, name: &str, demand: &Demand, index: Index, page: &Page) -> Error {
+    fn no_file(&self, name: &str, demand: &Demand, index: Index, page: &'a Page) -> Error {
         let decided = demand.decided.as_ref();
         let why = if page.files.is_empty() && page.skipped > 0 {
             format!("none of the {} links of its page names a file", page.skipped)

@@ -127,7 +127,7 @@ pub fn machine(target: &Target) -> Machine {
 /// A package of which no file fits, with what there is instead; requirements that exclude each other.
 pub fn walk(wish: &Wish<'_>, known: &Known) -> Result<Step, Error> {
     let setting = Setting::new(wish.target.platform, wish.target.python);
-    let picky = Picky { wish, known, machine: machine(wish.target) };
+    let picky = Picky::new(wish, known);
     let roots = Demands::of_target(wish.target, &wish.pins);
     let mut demands = roots.clone();
     for _ in 0..ROUNDS {
@@ -177,7 +177,7 @@ pub fn walk(wish: &Wish<'_>, known: &Known) -> Result<Step, Error> {
 /// What will be asked for anyway, if the matrix knows torch's metadata: rounds of questions less.
 fn hints(picky: &Picky<'_>, known: &Known) -> BTreeSet<Ask> {
     let mut asks = BTreeSet::new();
-    for (name, demand) in Demands::of_matrix(picky.wish.target).iter() {
+    for (name, demand) in Demands::of_matrix(picky.target()).iter() {
         match picky.choose(name, demand) {
             Ok(Ok(choice)) => {
                 let key = choice.file.url.to_string();
