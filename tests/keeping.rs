@@ -114,3 +114,39 @@ fn some_targets_alone_do_not_lose_the_others() {
     assert!(!text(at).contains("name = \"train\""));
     run(at, &["lock", "--frozen", "--render", "constraints"]).says(0, &["constraints"]);
 }
+
+/// Every lock that the examples give reads back to the same bytes; so does one of revision 0, which had
+/// no files yet, and which is still a lock that can be checked.
+#[test]
+fn locks_read_back_to_the_byte() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(root().join("examples")).expect("examples") {
+        let example = entry.expect("an entry").path();
+        if !example.join("gpuseal.yaml").exists() {
+            continue;
+        }
+        let place = tempfile::tempdir().expect("a folder");
+        support::copy(&example, place.path());
+        lock(place.path(), &[]).says(0, &["wrote"]);
+        let written = text(place.path());
+        let read = gpuseal::lock::Lockfile::parse(&written, "gpuseal.lock").expect("a lock");
+        assert_eq!(read.to_toml(), written, "{}", example.display());
+        count += 1;
+    }
+    assert!(count >= 5, "only {count} examples");
+
+    let place = project();
+    let at = place.path();
+    let lines = |keep: &dyn Fn(&str) -> bool| {
+        let kept: Vec<String> = text(at).lines().filter(|l| keep(l)).map(str::to_owned).collect();
+        kept.join("\n") + "\n"
+    };
+    let first = lines(&|line| !line.starts_with("uv") && !line.starts_with("glibc ="))
+        .replace("revision = 1", "revision = 0");
+    let asked = first.find("asked = [").expect("what was asked");
+    let end = first[asked..].find("]\n").expect("its end") + asked + 2;
+    write(at, "gpuseal.lock", format!("{}{}", &first[..asked], &first[end..]));
+    lock(at, &["--check"]).says(0, &["up to date"]);
+    lock(at, &[]).says(0, &["wrote"]);
+    assert!(text(at).contains("revision = 1"));
+}
