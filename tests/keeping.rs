@@ -115,6 +115,24 @@ fn some_targets_alone_do_not_lose_the_others() {
     run(at, &["lock", "--frozen", "--render", "constraints"]).says(0, &["constraints"]);
 }
 
+#[test]
+fn what_is_rendered_is_checked_and_not_written() {
+    let place = project();
+    let at = place.path();
+    let render = |how: &str| lock(at, &[how, "--render", "dockerfile"]);
+    render("--check").says(1, &["`Dockerfile` is not what the lock renders", "--locked"]);
+    assert!(!at.join("Dockerfile").exists());
+    render("--locked").says(0, &["up to date", "wrote Dockerfile"]);
+    render("--check").says(0, &["up to date"]);
+    write(at, "Dockerfile", "FROM scratch\n");
+    render("--check").says(1, &["Dockerfile"]);
+    assert_eq!(std::fs::read_to_string(at.join("Dockerfile")).expect("mine"), "FROM scratch\n");
+    let wishes = std::fs::read_to_string(at.join("gpuseal.yaml")).expect("gpuseal.yaml");
+    write(at, "gpuseal.yaml", wishes.replace("h100", "b200"));
+    render("--locked").says(1, &["lock-stale", "gpu b200"]);
+    assert_eq!(std::fs::read_to_string(at.join("Dockerfile")).expect("mine"), "FROM scratch\n");
+}
+
 /// Every lock that the examples give reads back to the same bytes; so does one of revision 0, which had
 /// no files yet, and which is still a lock that can be checked.
 #[test]

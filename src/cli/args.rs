@@ -36,7 +36,7 @@ pub struct Global {
     /// When to use colour.
     #[arg(long, global = true, env = "GPUSEAL_COLOR", value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub color: Color,
-    /// Say where each value comes from.
+    /// Say where each value comes from, and tell every request with its bytes.
     #[arg(short, long, global = true)]
     pub verbose: bool,
     /// Print nothing but the result and errors.
@@ -266,23 +266,27 @@ pub struct Lock {
     /// fetched.
     #[arg(long, env = "GPUSEAL_OFFLINE")]
     pub offline: bool,
-    /// Write nothing and ask nobody; fail when the lock no longer satisfies what is asked for.
-    #[arg(long, visible_alias = "locked", env = "GPUSEAL_LOCKED")]
+    /// Write nothing and ask nobody; fail when the lock no longer satisfies what is asked for, or when a
+    /// file named by --render is not what it renders.
+    #[arg(long)]
     pub check: bool,
+    /// Fail when the lock no longer satisfies what is asked for; write what --render names from it.
+    #[arg(long, env = "GPUSEAL_LOCKED", conflicts_with = "check")]
+    pub locked: bool,
     /// Take the lock as it stands, without a look at what is asked for.
-    #[arg(long, env = "GPUSEAL_FROZEN", conflicts_with = "check")]
+    #[arg(long, env = "GPUSEAL_FROZEN", conflicts_with_all = ["check", "locked"])]
     pub frozen: bool,
     /// Write nothing; show what would change.
-    #[arg(long, conflicts_with_all = ["check", "frozen"])]
+    #[arg(long, conflicts_with_all = ["check", "locked", "frozen"])]
     pub dry_run: bool,
     /// Replace a lock that cannot be read.
     #[arg(long)]
     pub force: bool,
     /// Let everything change: versions, files and image digests.
-    #[arg(short = 'U', long, conflicts_with_all = ["check", "frozen"])]
+    #[arg(short = 'U', long, conflicts_with_all = ["check", "locked", "frozen"])]
     pub upgrade: bool,
     /// Let this package change; `torch` frees its build and Python too. Repeatable.
-    #[arg(short = 'P', long, value_name = "NAME", conflicts_with_all = ["check", "frozen", "upgrade"])]
+    #[arg(short = 'P', long, value_name = "NAME", conflicts_with_all = ["check", "locked", "frozen", "upgrade"])]
     pub upgrade_package: Vec<String>,
     /// Accept that a file of this package has another hash than in the lock. Repeatable.
     #[arg(long, value_name = "NAME")]

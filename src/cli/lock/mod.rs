@@ -43,7 +43,7 @@ pub fn run(args: &Lock, matrix: &Matrix, output: &Output) -> Result<Exit, Error>
     let with_deps = with_deps(args, old.as_ref());
     let asked = asked::asked(&args.wanted, matrix, output)?;
     let inputs = asked.canonical(with_deps);
-    if args.check {
+    if args.check || args.locked {
         return check(args, &path, old.as_ref(), &asked, &inputs, matrix, output);
     }
     let upgrade = upgrade(args);
@@ -165,8 +165,24 @@ fn check(
         return Ok(resolving::exit(&outcome));
     }
     let exit = verdict.tell(path, args.deny_withdrawn, output)?;
-    if exit == Exit::Done {
+    if exit != Exit::Done || args.render.is_empty() {
+        return Ok(exit);
+    }
+    if args.locked {
         write_renders(args, old, output)?;
+        return Ok(exit);
+    }
+    let stale = |(file, text): &(PathBuf, String)| {
+        fs_err::read_to_string(file).map_or(true, |standing| standing != *text)
+    };
+    let mut exit = exit;
+    for (file, _) in renders(args, old)?.iter().filter(|file| stale(file)) {
+        output.talk(format_args!(
+            "error[lock-stale]: `{}` is not what the lock renders",
+            file.display()
+        ));
+        output.talk("help: run the same command with --locked instead of --check");
+        exit = Exit::No;
     }
     Ok(exit)
 }
