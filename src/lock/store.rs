@@ -44,7 +44,10 @@ impl Lockfile {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
             _ => PathBuf::from("."),
         };
-        let _held = hold(&folder)?;
+        let held = hold(&folder)?;
+        if held.is_some() {
+            sweep(&folder);
+        }
         let new = self.to_toml();
         let old = self.standing(&real)?;
         match old {
@@ -116,9 +119,25 @@ fn hold(folder: &Path) -> Result<Option<File>, Error> {
     Err(Error::Busy { folder: folder.into() })
 }
 
+/// Removes what a writer that was killed has left: who holds the folder is the only writer.
+fn sweep(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let ours = name.to_str().is_some_and(|n| n.starts_with(BEGIN) && n.ends_with(END));
+        if ours && entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            // Left there it does no harm.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// How the name of a file that is being written begins and ends.
+const BEGIN: &str = ".gpuseal-";
+const END: &str = ".tmp";
+
 fn replace(path: &Path, folder: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".gpuseal-").suffix(".tmp");
+    builder.prefix(BEGIN).suffix(END);
     set_mode(&mut builder, path);
     // Dropped before `persist`, the temporary file is gone again.
     let mut file = builder.tempfile_in(folder)?;

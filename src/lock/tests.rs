@@ -298,6 +298,16 @@ fn writing_is_whole_and_leaves_no_litter() {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{PermissionsExt as _, symlink};
+        // A writer was killed in the midst of it: the next one clears up, and touches nothing else.
+        for name in [".gpuseal-aB3xY9.tmp", ".gpuseal-notes", "x.tmp"] {
+            std::fs::write(folder.path().join(name), "half").unwrap();
+        }
+        assert!(!other.write(&path, false).unwrap());
+        let left = [".gpuseal-notes", "gpuseal.lock", "x.tmp"].map(str::to_owned);
+        assert_eq!(files(folder.path()), BTreeSet::from(left));
+        for name in [".gpuseal-notes", "x.tmp"] {
+            std::fs::remove_file(folder.path().join(name)).unwrap();
+        }
         assert_ne!(
             std::fs::metadata(&path).unwrap().permissions().mode() & 0o044,
             0,
