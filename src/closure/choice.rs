@@ -16,6 +16,9 @@ use crate::index::page::{File, Page, Status};
 use crate::index::wheel::{Machine, Rank, WheelName};
 use crate::lock::{Index, Target};
 
+/// What fits of pages that were read, by index, name, and whether it was decided.
+type Read<'a> = BTreeMap<(Index, String, bool), Rc<[Candidate<'a>]>>;
+
 /// Chooses files for one target.
 pub struct Picky<'a> {
     wish: &'a Wish<'a>,
@@ -23,7 +26,7 @@ pub struct Picky<'a> {
     machine: Machine,
     /// What fits of a page, for decided and other demands. A walk comes by the same page many times,
     /// and the largest have thousands of names to read.
-    read: RefCell<BTreeMap<(Index, String, bool), Rc<[Candidate<'a>]>>>,
+    read: RefCell<Read<'a>>,
 }
 
 /// A file and why it may be worth a word.

@@ -33,6 +33,8 @@ pub(crate) fn gpuseal(folder: &Path) -> Command {
     command.env_clear().env("NO_COLOR", "1").current_dir(folder).stdin(Stdio::null());
     // Nor what the user has cached: whatever a test wants to find there it puts somewhere itself.
     command.env("GPUSEAL_CACHE_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-cache"));
+    // The system knows another home where the environment names none: no pip.conf, no netrc of it either.
+    command.env("HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-home"));
     // Windows programs do not start without it.
     if let Some(root) = std::env::var_os("SystemRoot") {
         command.env("SystemRoot", root);
