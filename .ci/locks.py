@@ -1,7 +1,7 @@
 """What .ci/locks looks at, without a word of gpuseal's own code: pages by html.parser, tags by packaging.
 
 Usage: locks.py ping INDEX | pages INDEX LOCK... | closures LOCK... | table LOCK... | uv-flags LOCK |
-       proxy PORT_FILE BYTES_FILE | counted BYTES_FILE FOLDER | times FILE | requirements LOCK OUT
+       proxy PORT_FILE BYTES_FILE | counted BYTES_FILE FOLDER | times FILE
 """
 
 import concurrent.futures
@@ -266,7 +266,7 @@ def table(paths):
     for lock in sorted(map(Lock, paths), key=lambda lock: [*map(int, lock.target["torch"].split(".")), lock.target["platform"]]):
         requests, fetched, seconds, each = summary(lock.path.parent)
         wheels = sum(package["size"] for package in lock.packages)
-        rows.append((lock.target["torch"], lock.target["variant"], lock.target["platform"], lock.target["python"], len(lock.packages),
+        rows.append((f"lock {lock.target['torch']}", lock.target["variant"], lock.target["platform"], lock.target["python"], len(lock.packages),
                      f"{wheels / 1e6:.1f} MB", f"{fetched / 1e6:.2f} MB", f"{100 * fetched / wheels:.3f} %", requests, f"{seconds:.1f}"))
         if fetched > BAR * wheels:
             wrong.append(f"{lock.name}: {fetched:.0f} bytes were fetched for {wheels} bytes of wheels")
@@ -281,7 +281,8 @@ def show(head, rows):
     rows = [tuple(map(str, row)) for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
-        print("  ".join(text.rjust(width) for text, width in zip(row, widths)))
+        first, *others = zip(row, widths)
+        print("  ".join([first[0].ljust(first[1]), *(text.rjust(width) for text, width in others)]))
 
 
 def times(path):
@@ -364,14 +365,6 @@ def counted(bytes_file, folder):
     return wrong
 
 
-def requirements(path, out):
-    """For a gpuseal that does not render them yet."""
-    lock = Lock(path)
-    lines = [f"{p['name']} @ {lock.url(p)} --hash={p['hash']}\n" for p in lock.packages]
-    pathlib.Path(out).write_text("".join(lines))
-    return []
-
-
 def main(what, *given):
     if what == "ping":
         fetch(page_url(given[0], "filelock"))
@@ -380,7 +373,7 @@ def main(what, *given):
         return pages(given[0], given[1:])
     if what in ("closures", "table"):
         return {"closures": closures, "table": table}[what](given)
-    return {"uv-flags": uv_flags, "proxy": proxy, "counted": counted, "times": times, "requirements": requirements}[what](*given)
+    return {"uv-flags": uv_flags, "proxy": proxy, "counted": counted, "times": times}[what](*given)
 
 
 if __name__ == "__main__":
