@@ -13,6 +13,7 @@ use url::Url;
 
 use super::auth::{Auth, Credentials, Wrote};
 use super::body::Body;
+use super::names::Names;
 use super::place::{Origin, masked};
 use super::stored::{self, PAGES, Stored, header};
 use super::wire::Answer;
@@ -335,6 +336,7 @@ fn connector(options: &Options) -> Result<reqwest::Client, Error> {
         .no_zstd()
         // Repetitions are counted and told.
         .retry(reqwest::retry::never())
+        .dns_resolver(Names::default())
         .connect_timeout(options.connect_timeout)
         .pool_max_idle_per_host(options.concurrency)
         .build()

@@ -12,6 +12,7 @@ mod cache;
 mod client;
 mod download;
 mod error;
+mod names;
 mod parts;
 mod place;
 mod range;

@@ -19,6 +19,7 @@ use url::Url;
 use super::name::{Place, beside, loopback};
 use super::{Credentials, Limits, RegistryError, Watcher};
 use crate::domain::shown;
+use crate::net::names::Names;
 
 const AGENT: &str = concat!("gpuseal/", env!("CARGO_PKG_VERSION"));
 /// Hops that an answer may be away.
@@ -138,6 +139,7 @@ impl Asker {
             .redirect(reqwest::redirect::Policy::none())
             // A digest is one of the bytes that were sent.
             .no_gzip()
+            .dns_resolver(Names::default())
             .connect_timeout(limits.connect)
             .read_timeout(limits.read)
             .build()
