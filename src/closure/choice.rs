@@ -17,16 +17,18 @@ use crate::index::wheel::{Machine, Rank, WheelName};
 use crate::lock::{Index, Target};
 
 /// What fits of pages that were read, by index, name, and whether it was decided.
-type Read<'a> = BTreeMap<(Index, String, bool), Rc<[Candidate<'a>]>>;
+///
+/// A page comes by many times and never changes, and the largest have thousands of names to read: one
+/// memory serves all walks of a target.
+#[derive(Debug, Default)]
+pub struct Memory(RefCell<BTreeMap<(Index, String, bool), Rc<[Candidate]>>>);
 
 /// Chooses files for one target.
 pub struct Picky<'a> {
     wish: &'a Wish<'a>,
     known: &'a Known,
     machine: Machine,
-    /// What fits of a page, for decided and other demands. A walk comes by the same page many times,
-    /// and the largest have thousands of names to read.
-    read: RefCell<Read<'a>>,
+    memory: &'a Memory,
 }
 
 /// A file and why it may be worth a word.
@@ -60,18 +62,19 @@ impl Chosen<'_> {
 }
 
 /// A file that could be taken.
-#[derive(Clone)]
-struct Candidate<'a> {
+#[derive(Debug, Clone)]
+struct Candidate {
     version: Version,
     /// `None`: a source archive.
     rank: Option<Rank>,
-    file: &'a File,
+    /// Its place on the page.
+    at: usize,
 }
 
 impl<'a> Picky<'a> {
     /// Chooses from these answers.
-    pub fn new(wish: &'a Wish<'a>, known: &'a Known) -> Self {
-        Self { wish, known, machine: machine(wish.target), read: RefCell::default() }
+    pub fn new(wish: &'a Wish<'a>, known: &'a Known, memory: &'a Memory) -> Self {
+        Self { wish, known, machine: machine(wish.target), memory }
     }
 
     /// The target that it chooses for.
@@ -95,7 +98,8 @@ impl<'a> Picky<'a> {
             };
             match self.best(name, demand, index, page) {
                 Some(best) => {
-                    return Ok(Ok(Chosen { index, version: best.version, file: best.file, page }));
+                    let file = &page.files[best.at];
+                    return Ok(Ok(Chosen { index, version: best.version, file, page }));
                 }
                 // What the first index says against it tells most: it is the one meant.
                 None => _ = refused.get_or_insert((index, page)),
@@ -126,23 +130,16 @@ impl<'a> Picky<'a> {
         name: &str,
         decided: Option<&Decided>,
         index: Index,
-        page: &'a Page,
-    ) -> Rc<[Candidate<'a>]> {
+        page: &Page,
+    ) -> Rc<[Candidate]> {
         let key = (index, name.to_owned(), decided.is_some());
-        let mut read = self.read.borrow_mut();
-        let fitting = read.entry(key).or_insert_with(|| {
-            page.files.iter().filter_map(|file| self.candidate(name, file, decided)).collect()
-        });
+        let mut read = self.memory.0.borrow_mut();
+        let fitting =
+            read.entry(key).or_insert_with(|| self.candidates(name, page, decided).collect());
         Rc::clone(fitting)
     }
 
-    fn best(
-        &self,
-        name: &str,
-        demand: &Demand,
-        index: Index,
-        page: &'a Page,
-    ) -> Option<Candidate<'a>> {
+    fn best(&self, name: &str, demand: &Demand, index: Index, page: &Page) -> Option<Candidate> {
         if page.status == Status::Quarantined {
             return None;
         }
@@ -155,7 +152,7 @@ impl<'a> Picky<'a> {
         let kept = self.wish.kept.get(name);
         let is_kept = |version: &Version| kept.is_some_and(|kept| kept == version);
         // A yanked release is only taken where it was asked for by its number, or locked before.
-        fitting.retain(|c| c.file.yanked.is_none() || exact || is_kept(&c.version));
+        fitting.retain(|c| page.files[c.at].yanked.is_none() || exact || is_kept(&c.version));
         // Pre-releases come last, as PEP 440 has it: only where nothing else is admitted.
         let wheels = fitting.iter().any(|candidate| candidate.rank.is_some());
         let builds = demand.decided.as_ref().is_some_and(|decided| decided.source_build);
@@ -166,18 +163,29 @@ impl<'a> Picky<'a> {
                 !candidate.version.any_prerelease(),
                 candidate.version.clone(),
                 candidate.rank.clone(),
-                Reverse(candidate.file.name.as_str()),
+                Reverse(page.files[candidate.at].name.as_str()),
             )
         })?;
         Some(best.clone())
     }
 
+    fn candidates(
+        &self,
+        name: &str,
+        page: &Page,
+        decided: Option<&Decided>,
+    ) -> impl Iterator<Item = Candidate> {
+        let files = page.files.iter().enumerate();
+        files.filter_map(move |(at, file)| self.candidate(name, at, file, decided))
+    }
+
     fn candidate(
         &self,
         name: &str,
-        file: &'a File,
+        at: usize,
+        file: &File,
         decided: Option<&Decided>,
-    ) -> Option<Candidate<'a>> {
+    ) -> Option<Candidate> {
         let (version, rank) = if let Ok(wheel) = WheelName::from_str(&file.name) {
             if wheel.name() != name {
                 return None;
@@ -202,26 +210,25 @@ impl<'a> Picky<'a> {
             // A build that nobody asked for by its label is not ours to pick.
             None => decided.is_none_or(|decided| decided.index != Index::Pypi || label.is_empty()),
         };
-        (fits && labelled).then_some(Candidate { version, rank, file })
+        (fits && labelled).then_some(Candidate { version, rank, at })
     }
 
     /// Why files are not taken although they fit.
-    fn left_out(&self, name: &str, demand: &Demand, page: &'a Page) -> Option<String> {
-        let newest = page
-            .files
-            .iter()
-            .filter_map(|file| self.candidate(name, file, demand.decided.as_ref()))
+    fn left_out(&self, name: &str, demand: &Demand, page: &Page) -> Option<String> {
+        let yanked = |candidate: &Candidate| page.files[candidate.at].yanked.as_deref();
+        let newest = self
+            .candidates(name, page, demand.decided.as_ref())
             .filter(|candidate| admits(demand, &candidate.version))
-            .max_by_key(|candidate| (candidate.file.yanked.is_none(), candidate.version.clone()))?;
-        let version = newest.version;
-        Some(match newest.file.yanked.as_deref() {
+            .max_by_key(|candidate| (yanked(candidate).is_none(), candidate.version.clone()))?;
+        let version = &newest.version;
+        Some(match yanked(&newest) {
             Some("") => format!("what fits there is yanked, newest {version}"),
             Some(why) => format!("what fits there is yanked, newest {version}: {}", shown(why)),
             None => format!("there is no source archive of {version} to compile"),
         })
     }
 
-    fn no_file(&self, name: &str, demand: &Demand, index: Index, page: &'a Page) -> Error {
+    fn no_file(&self, name: &str, demand: &Demand, index: Index, page: &Page) -> Error {
         let decided = demand.decided.as_ref();
         let why = if page.files.is_empty() && page.skipped > 0 {
             format!("none of the {} links of its page names a file", page.skipped)
@@ -232,12 +239,8 @@ impl<'a> Picky<'a> {
         } else if let Some(why) = self.left_out(name, demand, page) {
             why
         } else {
-            let versions: BTreeSet<Version> = page
-                .files
-                .iter()
-                .filter_map(|file| self.candidate(name, file, decided))
-                .map(|candidate| candidate.version)
-                .collect();
+            let versions: BTreeSet<Version> =
+                self.candidates(name, page, decided).map(|candidate| candidate.version).collect();
             let admitted: Vec<_> = page
                 .files
                 .iter()

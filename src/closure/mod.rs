@@ -25,7 +25,7 @@ use crate::index::page::{File, Page};
 use crate::index::wheel::Machine;
 use crate::lock::{Index, Origin, Target};
 
-pub use choice::is_gpu_package;
+pub use choice::{Memory, is_gpu_package};
 pub use error::{Error, NoFile};
 pub use fill::{Disagreement, Filled, TwoDigests, fill, two_digests};
 
@@ -121,13 +121,13 @@ pub fn machine(target: &Target) -> Machine {
     Machine { platform: target.platform, python: target.python, glibc: target.glibc }
 }
 
-/// Goes as far as the answers reach.
+/// Goes as far as the answers reach. `memory` is that of the target, empty at first.
 ///
 /// # Errors
 /// A package of which no file fits, with what there is instead; requirements that exclude each other.
-pub fn walk(wish: &Wish<'_>, known: &Known) -> Result<Step, Error> {
+pub fn walk(wish: &Wish<'_>, known: &Known, memory: &Memory) -> Result<Step, Error> {
     let setting = Setting::new(wish.target.platform, wish.target.python);
-    let picky = Picky::new(wish, known);
+    let picky = Picky::new(wish, known, memory);
     let roots = Demands::of_target(wish.target, &wish.pins);
     let mut demands = roots.clone();
     for _ in 0..ROUNDS {

@@ -92,9 +92,9 @@ impl World {
 
     /// Answers until the walk is done.
     fn walk(&self, wish: &Wish<'_>) -> Result<Closure, Error> {
-        let mut known = Known::default();
+        let (mut known, memory) = (Known::default(), Memory::default());
         for _ in 0..100 {
-            match walk(wish, &known)? {
+            match walk(wish, &known, &memory)? {
                 Step::Done(closure) => return Ok(closure),
                 Step::Ask(asks) => {
                     assert!(!asks.is_empty());

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use pep440_rs::Version;
 use url::Url;
 
@@ -13,7 +14,7 @@ use super::watch::{Watch, bytes};
 use crate::cli::args::{Format, Lock};
 use crate::cli::asked::Asked;
 use crate::cli::output::Output;
-use crate::closure::{self, Ask, Closure, Inspected, Known, Step, Wish};
+use crate::closure::{self, Ask, Closure, Inspected, Known, Memory, Step, Wish};
 use crate::domain::{Code, Finding, Severity, normalise_name};
 use crate::error::Error;
 use crate::index::page;
@@ -298,8 +299,8 @@ fn wish<'t>(job: &Job<'_>, target: &'t Target, pins: &BTreeMap<String, Version>)
     Wish { target, kept, pins: pins.clone() }
 }
 
-/// Walks every open target as far as it goes, asks, and goes on. Offline, a target that lacks an answer
-/// is left as it is.
+/// Walks every open target as far as it goes, asks, and goes on with the first answers that come.
+/// Offline, a target that lacks an answer is left as it is.
 async fn closures(
     job: &Job<'_>,
     open: &mut BTreeMap<usize, Target>,
@@ -309,6 +310,11 @@ async fn closures(
     watch: &Watch,
     left: &mut Vec<String>,
 ) -> Result<BTreeMap<usize, Closure>, Error> {
+    let memories: BTreeMap<usize, Memory> =
+        open.keys().map(|index| (*index, Memory::default())).collect();
+    let mut asked = BTreeSet::new();
+    let mut flying = FuturesUnordered::new();
+    let mut unknown = None;
     loop {
         let mut asks = BTreeSet::new();
         let mut done = BTreeMap::new();
@@ -316,7 +322,7 @@ async fn closures(
         for (index, target) in open.iter() {
             let none = BTreeMap::new();
             let pins = solved.get(index).map_or(&none, |solved| &solved.versions);
-            match closure::walk(&wish(job, target, pins), &state.known) {
+            match closure::walk(&wish(job, target, pins), &state.known, &memories[index]) {
                 Ok(Step::Ask(more)) => asks.extend(more),
                 Ok(Step::Done(closure)) => _ = done.insert(*index, closure),
                 // An old page does not know what came since.
@@ -336,34 +342,44 @@ async fn closures(
             }
             return Ok(done);
         }
-        watch.doing(format!("{} questions to the index", asks.len()));
-        let mut answers = futures_util::stream::iter(asks)
-            .map(|ask| answer(job, ask, sources, &state.files))
-            .buffer_unordered(AT_ONCE);
-        let mut came = Vec::new();
-        let mut unknown = None;
-        while let Some(answer) = answers.next().await {
-            match answer {
-                Ok(answer) => came.push(answer),
-                Err(err) if job.args.offline && err.is_offline() => _ = unknown.get_or_insert(err),
-                Err(err) => return Err(err),
+        for ask in asks {
+            if asked.insert(ask.clone()) {
+                flying.push(answer(job, state.question(ask)?, sources));
             }
         }
-        drop(answers);
-        for answer in came {
-            state.take(answer);
-        }
-        if let Some(why) = unknown {
-            // All or nothing: half a closure cannot be installed.
+        watch.doing(format!("{} questions to the index", flying.len()));
+        // The first answer, and what has come with it.
+        let mut came = flying.next().await;
+        if came.is_none() {
+            // What is still asked for has been asked, and nobody knows. All or nothing: half a closure
+            // cannot be installed.
+            let why: Option<&Error> = unknown.as_ref();
             for (index, target) in std::mem::take(open) {
                 if done.contains_key(&index) {
                     open.insert(index, target);
                 } else {
-                    left.push(format!("{}: files are not fetched: {why}", target.name));
+                    let why = why.map_or_else(String::new, |why| format!(": {why}"));
+                    left.push(format!("{}: files are not fetched{why}", target.name));
                 }
             }
         }
+        while let Some(answer) = came {
+            match answer {
+                Ok(answer) => state.take(answer),
+                Err(err) if job.args.offline && err.is_offline() => {
+                    unknown.get_or_insert(err);
+                }
+                Err(err) => return Err(err),
+            }
+            came = flying.next().now_or_never().flatten();
+        }
     }
+}
+
+/// A question with all that it takes to put it.
+enum Question {
+    Page(Index, String),
+    File(Index, page::File),
 }
 
 /// What an ask came to.
@@ -373,6 +389,16 @@ enum Answer {
 }
 
 impl State {
+    fn question(&self, ask: Ask) -> Result<Question, Error> {
+        match ask {
+            Ask::Page(index, name) => Ok(Question::Page(index, name)),
+            Ask::File(index, url) => match self.files.get(&(index, url.clone())) {
+                Some(file) => Ok(Question::File(index, file.clone())),
+                None => Err(Error::usage(format!("`{url}` is on no page"))),
+            },
+        }
+    }
+
     fn take(&mut self, answer: Answer) {
         match answer {
             Answer::Page(index, name, page) => {
@@ -386,14 +412,9 @@ impl State {
     }
 }
 
-async fn answer(
-    job: &Job<'_>,
-    ask: Ask,
-    sources: &Sources,
-    files: &BTreeMap<(Index, String), page::File>,
-) -> Result<Answer, Error> {
-    match ask {
-        Ask::Page(index, name) => {
+async fn answer(job: &Job<'_>, question: Question, sources: &Sources) -> Result<Answer, Error> {
+    match question {
+        Question::Page(index, name) => {
             let url = sources.page_url(job, index, &name)?;
             let page = match sources.client(index).page(&url, page::ACCEPT).await {
                 Ok(page) => page::read(&page.body, page.content_type.as_deref(), &page.url)
@@ -409,13 +430,11 @@ async fn answer(
             };
             Ok(Answer::Page(index, name, page))
         }
-        Ask::File(index, url) => {
-            let Some(file) = files.get(&(index, url.clone())) else {
-                return Err(Error::usage(format!("`{url}` is on no page")));
-            };
+        Question::File(index, file) => {
+            let url = file.url.to_string();
             let deep = file.name.starts_with("torch-");
             let cache = sources.cache.as_ref();
-            let told = wheel::tell(sources.client(index), cache, file, deep).await?;
+            let told = wheel::tell(sources.client(index), cache, &file, deep).await?;
             Ok(Answer::File(
                 url,
                 Inspected {
