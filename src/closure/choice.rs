@@ -21,7 +21,10 @@ use crate::lock::{Index, Target};
 /// A page comes by many times and never changes, and the largest have thousands of names to read: one
 /// memory serves all walks of a target.
 #[derive(Debug, Default)]
-pub struct Memory(RefCell<BTreeMap<(Index, String, bool), Rc<[Candidate]>>>);
+pub struct Memory(RefCell<BTreeMap<Key, Rc<[Candidate]>>>);
+
+/// Index, name, and whether the package was decided.
+type Key = (Index, String, bool);
 
 /// Chooses files for one target.
 pub struct Picky<'a> {

@@ -379,7 +379,7 @@ async fn closures(
 /// A question with all that it takes to put it.
 enum Question {
     Page(Index, String),
-    File(Index, page::File),
+    File(Index, Box<page::File>),
 }
 
 /// What an ask came to.
@@ -393,7 +393,7 @@ impl State {
         match ask {
             Ask::Page(index, name) => Ok(Question::Page(index, name)),
             Ask::File(index, url) => match self.files.get(&(index, url.clone())) {
-                Some(file) => Ok(Question::File(index, file.clone())),
+                Some(file) => Ok(Question::File(index, Box::new(file.clone()))),
                 None => Err(Error::usage(format!("`{url}` is on no page"))),
             },
         }
