@@ -16,6 +16,7 @@ use crate::resolve::case::Case;
 use crate::resolve::{
     Explanation, Fixed, Kept, Outcome, Part, Parts, Pinned, Unpinned, parts, pinned, resolve_parts,
 };
+use url::Url;
 
 /// What a command asks for, placed in the matrix, and what the project's own files add.
 pub struct Asked {
@@ -59,35 +60,102 @@ impl Asked {
         }
         text += &self.wanted.canonical_targets();
         if others {
-            let all: BTreeSet<String> = self.project.demands.iter().map(other).collect();
+            let answers = self.parts.iter().flat_map(|parts| &parts.parts).map(|part| &part.answer);
+            let mut all = BTreeSet::new();
+            for answer in answers {
+                let counts = |demand: &&Demand| answer.has(demand.choice.as_ref());
+                all.extend(self.project.demands.iter().filter(counts).map(whole));
+                all.extend(answer.choices.iter().map(ToString::to_string));
+            }
             let all: Vec<_> = all.into_iter().collect();
             let _ = writeln!(text, "other packages: {}", Sha256::of(all.join("\n").as_bytes()));
         }
         text
     }
 
-    /// What the project's own files ask for beside `ours`, where a target of the lock runs, as lines of
-    /// a requirement file.
-    pub fn others(&self, target: &lock::Target, ours: &BTreeSet<&str>) -> Vec<String> {
+    /// What the project's own files ask for beside `ours`, where a target of the lock runs. `pypi` is
+    /// the one index that is asked.
+    ///
+    /// # Errors
+    /// A package that another index or an address of its own is named for: PyPI's of the same name would
+    /// be a stranger's.
+    pub fn others(
+        &self,
+        target: &lock::Target,
+        ours: &BTreeSet<&str>,
+        pypi: &Url,
+    ) -> Result<Others, Error> {
         let setting = Setting::new(target.platform, target.python);
         let named = |part: &&Part| {
             let mut pools = part.problems.iter().flat_map(|problem| &problem.targets);
             pools.any(|pool| part.target_name(&pool.name) == target.name.as_str())
         };
+        let mut others = Others::default();
         let Some(part) = self.parts.iter().flat_map(|parts| &parts.parts).find(named) else {
-            return Vec::new();
+            return Ok(others);
         };
-        let wish = self.project.wish(&part.answer, &setting);
-        let lines: BTreeSet<String> = wish
-            .demands
-            .iter()
-            .filter(|demand| !ours.contains(demand.name.as_str()))
-            .filter(|demand| matches!(demand.kind, Kind::Requirement | Kind::Override))
-            .filter(|demand| demand.link.as_ref().is_none_or(|link| !link.local))
-            .map(|demand| other(demand))
-            .collect();
-        lines.into_iter().collect()
+        let extras = part.answer.extras();
+        for demand in &self.project.demands {
+            let applies = part.answer.has(demand.choice.as_ref())
+                && demand.marker.holds(&setting, &extras)
+                && !self.project.is_image(&demand.place);
+            if !applies || demand.name.is_empty() || ours.contains(demand.name.as_str()) {
+                continue;
+            }
+            let list = match demand.kind {
+                Kind::Requirement => &mut others.requirements,
+                Kind::Constraint => &mut others.constraints,
+                Kind::Override => &mut others.overrides,
+                // Another package manager brings it.
+                Kind::Hint => continue,
+            };
+            if demand.elsewhere || demand.link.as_ref().is_some_and(|link| link.local) {
+                others.local.insert(demand.name.clone());
+                continue;
+            }
+            if let Some(from) = another_place(demand, pypi) {
+                return Err(Error::Uv {
+                    message: format!(
+                        "`{}` comes from {from} ({}), and --with-deps takes packages from PyPI alone",
+                        demand.name, demand.place
+                    ),
+                    help: Some(
+                        "name an index that has them all with `mirrors: {pypi: URL}`, or lock with --no-with-deps"
+                            .into(),
+                    ),
+                });
+            }
+            list.insert(other(demand));
+        }
+        Ok(others)
     }
+}
+
+/// What uv is asked to solve beside our packages, as lines of requirement files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Others {
+    /// What is installed.
+    pub requirements: BTreeSet<String>,
+    /// What bounds versions only.
+    pub constraints: BTreeSet<String>,
+    /// What replaces whatever others say.
+    pub overrides: BTreeSet<String>,
+    /// Names that come from folders of the project: no index is asked for them.
+    pub local: BTreeSet<String>,
+}
+
+/// The index or address that a demand names, where it is not the one that is asked.
+fn another_place(demand: &Demand, pypi: &Url) -> Option<String> {
+    if let Some(link) = &demand.link {
+        return Some(format!("the address {}", link.address));
+    }
+    let index = demand.index.as_ref()?;
+    let same = Url::parse(&index.url).is_ok_and(|url| {
+        url.host_str() == pypi.host_str()
+            && url.port_or_known_default() == pypi.port_or_known_default()
+            && url.path().trim_end_matches('/') == pypi.path().trim_end_matches('/')
+    });
+    (!same).then(|| format!("the index {}", index.url))
 }
 
 /// A demand as a line of a requirement file.
@@ -96,10 +164,16 @@ fn other(demand: &Demand) -> String {
         [] => String::new(),
         extras => format!("[{}]", extras.join(",")),
     };
-    match &demand.link {
-        Some(link) => format!("{}{extras} @ {}", demand.name, link.address),
-        None => format!("{}{extras}{}", demand.name, demand.spec()),
-    }
+    format!("{}{extras}{}", demand.name, demand.spec())
+}
+
+/// Everything that a demand says, for a comparison with what it said before.
+fn whole(demand: &Demand) -> String {
+    let Demand { marker, kind, choice, elsewhere, .. } = demand;
+    let choice = choice.as_ref().map_or_else(String::new, ToString::to_string);
+    let index = demand.index.as_ref().map_or("", |index| index.url.as_str());
+    let link = demand.link.as_ref().map_or("", |link| link.address.as_str());
+    format!("{}; {marker}; {}; {choice}; {index}; {link}; {elsewhere}", other(demand), kind.word())
 }
 
 /// Reads file, flags and the project's own files, and places them in the matrix.

@@ -38,6 +38,8 @@ pub struct Decided {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Demands {
     by_name: BTreeMap<String, Demand>,
+    /// Names whose version somebody else has solved.
+    solved: BTreeSet<String>,
     notes: BTreeSet<String>,
 }
 
@@ -61,7 +63,11 @@ impl Demands {
         }
         for (name, version) in pins {
             let demand = demands.by_name.entry(name.clone()).or_default();
+            // An override may have put aside what others say, the user's own range included.
+            demand.ranges.clear();
+            demand.specifiers.clear();
             demand.add(VersionSpecifier::equals_version(version.clone()).into(), "uv");
+            demands.solved.insert(name.clone());
         }
         demands
     }
@@ -114,7 +120,9 @@ impl Demands {
     fn add_requirement(&mut self, requirement: &Requirement, by: &str) {
         let demand = self.by_name.entry(requirement.name.clone()).or_default();
         demand.extras.extend(requirement.extras.iter().cloned());
-        demand.add(requirement.versions.clone(), by);
+        if !self.solved.contains(&requirement.name) {
+            demand.add(requirement.versions.clone(), by);
+        }
         if requirement.url.is_some() {
             let name = &requirement.name;
             self.notes.insert(format!(

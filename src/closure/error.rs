@@ -51,6 +51,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether uv may find a way where there is none here.
+    pub fn is_for_uv(&self) -> bool {
+        match self {
+            Self::NoFile(none) => !none.ours,
+            Self::Unsettled { .. } => true,
+            Self::TooMany { .. } | Self::Unholdable { .. } => false,
+        }
+    }
+
     /// What to do next.
     pub fn help(&self) -> Option<String> {
         match self {

@@ -23,7 +23,7 @@ use crate::index::archive::TorchBuild;
 use crate::index::metadata::Metadata;
 use crate::index::page::{File, Page};
 use crate::index::wheel::Machine;
-use crate::lock::{Index, Origin, Target};
+use crate::lock::{Index, Origin, Package, Target};
 
 pub use choice::{Memory, is_gpu_package};
 pub use error::{Error, NoFile};
@@ -79,8 +79,27 @@ pub struct Wish<'t> {
     pub target: &'t Target,
     /// Versions that stay while they are admitted: those of an older lock.
     pub kept: BTreeMap<String, Version>,
-    /// Versions that somebody else has solved: packages of their own, and no others.
+    /// Versions that somebody else has solved: what others require of these packages is no matter then.
     pub pins: BTreeMap<String, Version>,
+    /// Leave out what is not ours to choose: somebody else will solve it.
+    pub ours_only: bool,
+}
+
+impl Wish<'_> {
+    /// Whether a package is ours to choose: it belongs to torch's build, or its version was decided.
+    pub fn is_ours(&self, name: &str) -> bool {
+        is_ours(self.target, name)
+    }
+}
+
+/// Whether a package of a target is ours to choose: it belongs to torch's build, or its version was
+/// decided.
+pub fn is_ours(target: &Target, name: &str) -> bool {
+    let decided = |package: &&Package| {
+        package.requested && package.name.as_str() == name && package.specifier.is_none()
+    };
+    is_gpu_package(name)
+        || target.packages.iter().find(decided).is_some_and(|package| package.version.is_some())
 }
 
 /// Where the walk stands.
@@ -133,7 +152,8 @@ pub fn walk(wish: &Wish<'_>, known: &Known, memory: &Memory) -> Result<Step, Err
     for _ in 0..ROUNDS {
         let mut asks = BTreeSet::new();
         let mut chosen: BTreeMap<String, Chosen<'_>> = BTreeMap::new();
-        for (name, demand) in demands.iter() {
+        let counts = |name: &str| !wish.ours_only || wish.is_ours(name);
+        for (name, demand) in demands.iter().filter(|(name, _)| counts(name)) {
             match picky.choose(name, demand)? {
                 Ok(choice) => {
                     chosen.insert(name.clone(), choice);
@@ -154,7 +174,8 @@ pub fn walk(wish: &Wish<'_>, known: &Known, memory: &Memory) -> Result<Step, Err
             }
         }
         // Pages of what is required already: a round of questions less.
-        for (name, demand) in next.iter().filter(|(name, _)| !chosen.contains_key(*name)) {
+        let further = |name: &String| !chosen.contains_key(name) && counts(name);
+        for (name, demand) in next.iter().filter(|(name, _)| further(name)) {
             if let Err(ask) = picky.choose(name, demand)? {
                 asks.extend(ask);
             }

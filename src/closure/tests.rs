@@ -134,7 +134,7 @@ fn target(with: &[&str]) -> Target {
 }
 
 fn wish(target: &Target) -> Wish<'_> {
-    Wish { target, kept: BTreeMap::new(), pins: BTreeMap::new() }
+    Wish { target, kept: BTreeMap::new(), pins: BTreeMap::new(), ours_only: false }
 }
 
 fn versions(closure: &Closure) -> Vec<String> {

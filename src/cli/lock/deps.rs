@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt as _;
 use url::Url;
 
 use crate::cli::asked::Asked;
-use crate::closure::{Closure, is_gpu_package};
+use crate::closure::Closure;
 use crate::domain::{Platform, Sha256};
 use crate::error::Error;
 use crate::lock::{Index, Lockfile, Target, Upgrade};
@@ -30,6 +30,23 @@ pub struct Question<'a> {
     pub target: &'a Target,
     pub closure: &'a Closure,
     pub old: Option<&'a Lockfile>,
+    pub pypi: &'a Url,
+    pub upgrade: &'a Upgrade,
+}
+
+/// The same, written down: targets that ask alike are answered alike.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Written {
+    requirements: String,
+    constraints: String,
+    overrides: String,
+    kept: String,
+    python: String,
+    platform: String,
+    /// Names that are not uv's to choose.
+    ours: BTreeSet<String>,
+    /// Names that come from folders of the project.
+    pub local: BTreeSet<String>,
 }
 
 /// What uv answers.
@@ -61,37 +78,57 @@ impl Solved {
     }
 }
 
+/// Settings of uv that say how it works, and not what comes of it.
+const HARMLESS: &[&str] = &[
+    "UV_CACHE_DIR",
+    "UV_NO_CACHE",
+    "UV_HTTP_TIMEOUT",
+    "UV_HTTP_RETRIES",
+    "UV_KEYRING_PROVIDER",
+    "UV_NATIVE_TLS",
+    "UV_SYSTEM_CERTS",
+    "UV_INSECURE_HOST",
+    "UV_CONCURRENT_DOWNLOADS",
+    "UV_CONCURRENT_BUILDS",
+    "UV_OFFLINE",
+    "UV_PYTHON",
+    "UV_LINK_MODE",
+];
+
 /// Asks uv.
 ///
 /// # Errors
 /// There is no uv, or it finds nothing: then its own words are in the message.
-pub async fn solve(
-    question: &Question<'_>,
-    pypi: &Url,
-    upgrade: &Upgrade,
-) -> Result<Solved, Error> {
+pub async fn solve(question: &Written, target: &str, pypi: &Url) -> Result<Solved, Error> {
     let folder = tempfile::tempdir()?;
-    let (input, output) = (folder.path().join("requirements.in"), folder.path().join("out.txt"));
-    fs_err::write(&input, input_of(question))?;
+    let file = |name: &str| folder.path().join(name);
+    let (input, output) = (file("requirements.in"), file("out.txt"));
+    fs_err::write(&input, &question.requirements)?;
+    fs_err::write(file("constraints.txt"), &question.constraints)?;
+    fs_err::write(file("overrides.txt"), &question.overrides)?;
     // uv keeps the versions of the file that it is to write over.
-    fs_err::write(&output, kept(question, upgrade))?;
+    fs_err::write(&output, &question.kept)?;
     let mut command = tokio::process::Command::new("uv");
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("UV_") && !HARMLESS.contains(&&*name) {
+            command.env_remove(&*name);
+        }
+    }
     command
         .args(["pip", "compile", "--no-config", "--quiet", "--generate-hashes", "--no-header"])
         // Versions are all that is wanted: without the Python of the target here, uv would fetch one from
         // GitHub, past every mirror.
-        .args(["--no-annotate", "--no-strip-extras", "--no-python-downloads", "--python-version"])
-        .arg(question.target.python.to_string().trim_end_matches('t'))
-        .args(["--python-platform", &platform(question.target)])
+        .args(["--no-annotate", "--no-strip-extras", "--no-python-downloads"])
+        .args(["--python-version", &question.python, "--python-platform", &question.platform])
+        .arg("--constraint")
+        .arg(file("constraints.txt"))
+        .arg("--override")
+        .arg(file("overrides.txt"))
         .arg("--output-file")
         .arg(&output)
         .arg(&input)
         .env("UV_DEFAULT_INDEX", pypi.as_str())
-        .env_remove("UV_INDEX")
-        .env_remove("UV_INDEX_URL")
-        .env_remove("UV_TORCH_BACKEND")
-        .env_remove("UV_EXTRA_INDEX_URL")
-        .env_remove("UV_FIND_LINKS")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -120,8 +157,7 @@ pub async fn solve(
         let words = String::from_utf8_lossy(&said).replace(pypi.as_str(), "PyPI");
         return Err(Error::Uv {
             message: format!(
-                "uv finds no versions for target `{}`:\n{}",
-                question.target.name,
+                "uv finds no versions for target `{target}`:\n{}",
                 printable(words.trim_end())
             ),
             help: Some(
@@ -134,39 +170,67 @@ pub async fn solve(
     if size > LONGEST {
         return Err(Error::Uv { message: format!("uv's answer has {size} bytes"), help: None });
     }
-    Ok(read(&fs_err::read_to_string(&output)?, question.closure))
+    read(&fs_err::read_to_string(&output)?, question)
 }
 
-/// What uv is to solve: what the project asks for, and our packages as they were chosen.
-fn input_of(question: &Question<'_>) -> String {
-    let mut text = String::new();
-    let ours: BTreeSet<&str> = ours(question.closure).collect();
-    for line in question.asked.others(question.target, &ours) {
-        let _ = writeln!(text, "{line}");
+impl Question<'_> {
+    /// What uv is to solve: what the project asks for, and our packages as they were chosen.
+    ///
+    /// # Errors
+    /// A package that is not PyPI's to give.
+    pub fn written(&self) -> Result<Written, Error> {
+        let ours: BTreeSet<&str> = self.closure.members.keys().map(String::as_str).collect();
+        let others = self.asked.others(self.target, &ours, self.pypi)?;
+        let mut requirements = lines(&others.requirements);
+        for (name, member) in &self.closure.members {
+            let _ = match member.index {
+                Index::Pypi => writeln!(requirements, "{name}=={}", member.version),
+                Index::Pytorch(_) => writeln!(requirements, "{name} @ {}", member.file.url),
+            };
+        }
+        // What was asked for by a range, and is not ours to choose within it.
+        for package in self.target.packages.iter().filter(|p| p.requested) {
+            if !ours.contains(package.name.as_str()) {
+                let extras: Vec<_> = package.extras.iter().map(ToString::to_string).collect();
+                let extras = if extras.is_empty() {
+                    String::new()
+                } else {
+                    format!("[{}]", extras.join(","))
+                };
+                let range =
+                    package.specifier.as_ref().map_or_else(String::new, ToString::to_string);
+                let _ = writeln!(requirements, "{}{extras}{range}", package.name);
+            }
+        }
+        Ok(Written {
+            requirements,
+            constraints: lines(&others.constraints),
+            overrides: lines(&others.overrides),
+            kept: kept(self),
+            python: self.target.python.to_string().trim_end_matches('t').to_owned(),
+            platform: platform(self.target),
+            ours: ours.into_iter().map(str::to_owned).collect(),
+            local: others.local,
+        })
     }
-    for name in ours {
-        let Some(member) = question.closure.members.get(name) else { continue };
-        let _ = match member.index {
-            Index::Pypi => writeln!(text, "{name}=={}", member.version),
-            Index::Pytorch(_) => writeln!(text, "{name} @ {}", member.file.url),
-        };
-    }
-    text
 }
 
-/// Packages of the closure that belong to torch's build, and those that were asked for by name.
-fn ours(closure: &Closure) -> impl Iterator<Item = &str> {
-    closure.members.iter().filter(|(name, m)| m.decided || is_gpu_package(name)).map(|(n, _)| &**n)
+fn lines(lines: &BTreeSet<String>) -> String {
+    lines.iter().fold(String::new(), |mut text, line| {
+        text.push_str(line);
+        text.push('\n');
+        text
+    })
 }
 
 /// The versions of the older lock.
-fn kept(question: &Question<'_>, upgrade: &Upgrade) -> String {
+fn kept(question: &Question<'_>) -> String {
     let mut text = String::new();
     let old = question.old.and_then(|old| old.target(question.target.name.as_str()));
     for package in old.iter().flat_map(|old| &old.packages) {
         if let Some(version) = package.version.as_ref()
             && package.index == Index::Pypi
-            && !upgrade.frees(package.name.as_str())
+            && !question.upgrade.frees(package.name.as_str())
         {
             let _ = writeln!(text, "{}=={version}", package.name);
         }
@@ -200,8 +264,7 @@ fn platform(target: &Target) -> String {
 }
 
 /// Reads uv's answer: `name==version \` and `--hash=sha256:...` lines.
-fn read(text: &str, closure: &Closure) -> Solved {
-    let ours: BTreeSet<&str> = ours(closure).collect();
+fn read(text: &str, question: &Written) -> Result<Solved, Error> {
     let mut solved = Solved::default();
     let mut name = String::new();
     for line in text.lines().map(|line| line.trim().trim_end_matches('\\').trim_end()) {
@@ -211,22 +274,29 @@ fn read(text: &str, closure: &Closure) -> Solved {
             }
             continue;
         }
-        let Some((package, version)) = line.split_once("==") else {
-            name.clear();
+        name.clear();
+        if line.is_empty() || line.starts_with(['#', '-']) {
             continue;
-        };
-        let package = package.split('[').next().unwrap_or_default();
-        name = crate::domain::normalise_name(package);
-        // What holds elsewhere is left to that place.
-        let version = version.split(';').next().unwrap_or_default().trim();
-        if let Ok(version) = version.parse()
-            && !ours.contains(name.as_str())
-        {
-            solved.versions.insert(name.clone(), version);
         }
+        let end = line.find(['[', '=', ' ', '@', ';']).unwrap_or(line.len());
+        name = crate::domain::normalise_name(&line[..end]);
+        if question.ours.contains(&name) {
+            continue;
+        }
+        let version = line.split_once("==").map(|(_, rest)| {
+            // What holds elsewhere is left to that place.
+            rest.split(';').next().unwrap_or_default().trim().parse()
+        });
+        let Some(Ok(version)) = version else {
+            return Err(Error::Uv {
+                message: format!("a package requires `{}`, which no lock holds", printable(line)),
+                help: Some("lock without --with-deps, or leave out what requires it".into()),
+            });
+        };
+        solved.versions.insert(name.clone(), version);
     }
     solved.hashes.remove("");
-    solved
+    Ok(solved)
 }
 
 /// uv's words must not steer the terminal.

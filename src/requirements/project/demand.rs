@@ -211,6 +211,8 @@ pub struct Demand {
     pub index: Option<Index>,
     /// The address it must come from.
     pub link: Option<Link>,
+    /// It comes from a folder of the project or its workspace, and from no index.
+    pub elsewhere: bool,
     /// How binding it is.
     pub kind: Kind,
     /// Its files are named by hash.
@@ -233,6 +235,7 @@ impl Demand {
             marker: Marker::default(),
             index: None,
             link: None,
+            elsewhere: false,
             kind: Kind::Requirement,
             hashed: false,
             choice: None,

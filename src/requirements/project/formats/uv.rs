@@ -281,7 +281,7 @@ impl Uv {
             match &source.from {
                 From::Index(index) => placed.index = Some(index.clone()),
                 From::Address(address) => requirement::attach(&mut placed, address),
-                From::Elsewhere => (),
+                From::Elsewhere => placed.elsewhere = true,
             }
             if !placed.marker.is_never() {
                 out.push(placed);
