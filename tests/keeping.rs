@@ -110,6 +110,8 @@ fn some_targets_alone_do_not_lose_the_others() {
     let both = text(at);
     lock(at, &["--target", "edge"]).says(2, &["also holds train", "--target", "--force"]);
     assert_eq!(text(at), both);
+    lock(at, &["--target", "edge", "--check"]).says(2, &["as a whole", "leaves out train"]);
+    lock(at, &["-P", "torch_vision"]).says(0, &["the lock has no package `torch-vision`"]);
     lock(at, &["--target", "edge", "--force"]).says(0, &["wrote"]);
     assert!(!text(at).contains("name = \"train\""));
     run(at, &["lock", "--frozen", "--render", "constraints"]).says(0, &["constraints"]);

@@ -13,7 +13,7 @@ use super::asked::{self, Asked};
 use super::output::{Output, write_whole};
 use super::{render, resolve as resolving};
 use crate::closure;
-use crate::domain::normalise_name;
+use crate::domain::{normalise_name, shown};
 use crate::error::{Error, Exit};
 use crate::lock::{self, Lockfile, Upgrade, drift};
 use crate::matrix::Matrix;
@@ -84,7 +84,22 @@ pub fn run(args: &Lock, matrix: &Matrix, output: &Output) -> Result<Exit, Error>
     }
     resolving::report(&outcome, &asked.wanted, matrix, output)?;
     found.tell(output);
+    for name in unheard(args, old.as_ref(), &found.lock) {
+        output.talk(format_args!("note: the lock has no package `{}`", shown(&name)));
+    }
     Ok(Exit::Done)
+}
+
+/// Names given by flags that neither lock holds.
+fn unheard(args: &Lock, old: Option<&Lockfile>, new: &Lockfile) -> BTreeSet<String> {
+    let names = args.upgrade_package.iter().chain(&args.accept_hash);
+    let holds = |lock: &Lockfile, name: &str| {
+        lock.targets.iter().flat_map(|t| &t.packages).any(|p| p.name.as_str() == name)
+    };
+    names
+        .map(|name| normalise_name(name))
+        .filter(|name| !holds(new, name) && !old.is_some_and(|old| holds(old, name)))
+        .collect()
 }
 
 /// Renders before anything is written: a lock that cannot be rendered leaves no trace.
@@ -159,6 +174,20 @@ fn check(
         output.talk("help: run `gpuseal lock` and commit the result");
         return Ok(Exit::No);
     };
+    let chosen = &args.wanted.targets;
+    if let Some(other) = old.targets.iter().find(|target| {
+        let name = target.name.as_str();
+        !chosen.is_empty() && !chosen.iter().any(|chosen| chosen == name)
+    }) {
+        return Err(Error::Usage {
+            message: format!(
+                "`{}` is checked as a whole, and --target leaves out {}",
+                path.display(),
+                other.name
+            ),
+            help: Some("leave --target out".into()),
+        });
+    }
     let (verdict, outcome) = freshness(old, asked, inputs, matrix)?;
     if let Some(outcome) = outcome.filter(|outcome| !matches!(outcome, Outcome::Solved(_))) {
         resolving::report(&outcome, &asked.wanted, matrix, output)?;

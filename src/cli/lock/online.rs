@@ -240,7 +240,9 @@ async fn files(
     }
     if job.with_deps {
         // First what is ours, then uv's answer around it, then the files of all.
-        groups.iter_mut().for_each(|group| group.ours_only = true);
+        for group in &mut groups {
+            group.ours_only = true;
+        }
         let ours = closures(job, &groups, sources, state, watch, &mut left).await?;
         solve_others(job, &mut groups, &ours, sources, watch, &mut left).await?;
     }
