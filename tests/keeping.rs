@@ -101,6 +101,37 @@ fn a_changed_wish_is_told_line_by_line() {
 }
 
 #[test]
+fn extras_are_locked_and_held() {
+    let place = project();
+    let at = place.path();
+    let plain = text(at);
+    let wishes = std::fs::read_to_string(at.join("gpuseal.yaml")).expect("gpuseal.yaml");
+    write(at, "gpuseal.yaml", wishes.replace("[torchvision]", "[\"torchvision[SciPy, gdown]\"]"));
+    write(at, "requirements.txt", "torch[optree]>=2.15\n");
+    lock(at, &["--check"]).says(
+        1,
+        &[
+            "-> \"torchvision[gdown,scipy]",
+            "asked torch \">=2.15\" -> \"[optree]>=2.15\"",
+            "+ target train: package torch extras \"optree\"",
+            "+ target train: package torchvision extras \"gdown, scipy\"",
+        ],
+    );
+    lock(at, &[]).says(0, &["wrote"]);
+    assert!(text(at).contains("extras = [\"optree\"]"));
+    lock(at, &["--check"]).says(0, &["up to date"]);
+    run(at, &["render", "install"])
+        .says(0, &["'torchvision[gdown,scipy]==", "'torch[optree]==2.15.0"]);
+    // A flag names the release, the file still its options.
+    lock(at, &["--torch", "2.15", "--dry-run"]).says(0, &["[optree]"]);
+    // No extras is what it was before there were any.
+    write(at, "gpuseal.yaml", wishes);
+    std::fs::remove_file(at.join("requirements.txt")).expect("removed");
+    lock(at, &[]).says(0, &["wrote"]);
+    assert_eq!(text(at), plain);
+}
+
+#[test]
 fn some_targets_alone_do_not_lose_the_others() {
     let place = project();
     let at = place.path();

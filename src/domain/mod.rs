@@ -15,7 +15,9 @@ pub use condition::{Compare, Condition, Setting, Variable};
 pub use digest::{Hasher, Sha256};
 pub use finding::{Code, Fact, Finding, Place, Severity};
 pub use gpu::{CodeTarget, ComputeCapability, GpuKind, KernelModule, Suffix, gpu_key};
-pub use package::{OUR_INDEX, Package, names_end_well, normalise_name, our_constraint};
+pub use package::{
+    OUR_INDEX, Package, extras, in_brackets, names_end_well, normalise_name, our_constraint,
+};
 pub use platform::{Glibc, Platform, PythonTag, PythonVersion, WheelVariant};
 pub use version::{
     CudaVersion, CudnnVersion, DriverSpec, DriverVersion, TorchRelease, TorchVersion,

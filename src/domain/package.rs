@@ -1,5 +1,6 @@
 //! A package as a requirement or a file name states it.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use super::ParseError;
@@ -26,6 +27,8 @@ pub struct Package {
     pub given: String,
     /// Name, normalised (PEP 503).
     pub name: String,
+    /// Its options that are asked for, normalised.
+    pub extras: BTreeSet<String>,
     /// Versions asked for, local labels kept.
     pub versions: pep440_rs::VersionSpecifiers,
     /// The local label of an exact version, as written.
@@ -85,6 +88,7 @@ impl FromStr for Package {
             return Ok(Self {
                 given: super::shown(given),
                 name: normalise_name(name),
+                extras: BTreeSet::new(),
                 versions: specifiers,
                 // `https://.../whl/cu118/xformers-...` says the build by its folder.
                 local: version.split_once('+').map(|(_, l)| l.to_owned()).or_else(|| {
@@ -123,6 +127,7 @@ impl FromStr for Package {
         Ok(Self {
             given: super::shown(given),
             name: normalise_name(requirement.name.as_ref()),
+            extras: extras(requirement.extras.iter().map(AsRef::as_ref)),
             versions,
             local: local.filter(|l| !l.is_empty()),
             python: None,
@@ -141,6 +146,28 @@ pub fn names_end_well(given: &str) -> bool {
     let extras =
         extras.split(']').next().unwrap_or_default().split(|c: char| c == ',' || c.is_whitespace());
     extras.chain([name]).all(|name| !name.ends_with(['-', '_', '.']))
+}
+
+/// Extras as a lock names them. What is none by PEP 508 is left out: a table of another tool may hold
+/// any text.
+pub fn extras<'t>(given: impl IntoIterator<Item = &'t str>) -> BTreeSet<String> {
+    const LONGEST: usize = 100;
+    let named = |name: &String| {
+        (1..=LONGEST).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !name.starts_with('-')
+            && !name.ends_with('-')
+    };
+    given.into_iter().map(normalise_name).filter(named).collect()
+}
+
+/// `[a,b]`, or nothing where there are none.
+pub fn in_brackets(extras: &BTreeSet<String>) -> String {
+    if extras.is_empty() {
+        return String::new();
+    }
+    let names: Vec<_> = extras.iter().map(String::as_str).collect();
+    format!("[{}]", names.join(","))
 }
 
 /// The file name in a wheel's URL, path or direct reference.
@@ -174,6 +201,9 @@ mod tests {
         let read = |text: &str| text.parse::<Package>().expect(text);
         assert_eq!(read("Flash_Attn>=2").name, "flash-attn");
         assert_eq!(read("torchvision==0.21.0+cu118").local.as_deref(), Some("cu118"));
+        let video = read("torchvision[Gdown, sci_py]>=0.21");
+        assert_eq!(in_brackets(&video.extras), "[gdown,sci-py]");
+        assert_eq!(in_brackets(&extras(["a b", "", "-", "x\n", "é", "ok"])), "[ok]");
         let fa = read("flash-attn==2.7.4.post1+cu12torch2.6cxx11abiFALSE");
         assert_eq!(fa.local.as_deref(), Some("cu12torch2.6cxx11abiFALSE"));
         assert!(fa.admits(&"2.7.4.post1".parse().expect("a version")));

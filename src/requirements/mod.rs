@@ -15,7 +15,7 @@ use pep440_rs::VersionSpecifiers;
 
 use crate::domain::{
     CudaVersion, DriverSpec, KernelModule, Package, ParseError, Platform, PythonVersion,
-    TorchVersion, WheelVariant,
+    TorchVersion, WheelVariant, in_brackets,
 };
 
 pub use config::{PLACEHOLDER, find, in_project, matrix_of, read};
@@ -85,6 +85,8 @@ pub struct TorchWish {
     pub versions: VersionSpecifiers,
     /// Build, when a label names one.
     pub variant: Option<WheelVariant>,
+    /// Its options that the project's files ask for.
+    pub extras: BTreeSet<String>,
 }
 
 impl FromStr for TorchWish {
@@ -111,13 +113,14 @@ impl FromStr for TorchWish {
                 format!("=={public}")
             };
             let versions = spec.parse().map_err(|_| err())?;
-            return Ok(Self { given: given.into(), versions, variant: exact.variant });
+            let (given, variant) = (given.into(), exact.variant);
+            return Ok(Self { given, versions, variant, extras: BTreeSet::new() });
         }
         let versions: VersionSpecifiers = text.parse().map_err(|_| err())?;
         if versions.is_empty() {
             return Err(err());
         }
-        Ok(Self { given: given.into(), versions, variant: None })
+        Ok(Self { given: given.into(), versions, variant: None, extras: BTreeSet::new() })
     }
 }
 
@@ -365,7 +368,7 @@ impl<T> Requirements<T> {
             "torch",
             self.torch.as_ref().map_or(String::new(), |t| {
                 let label = t.variant.map_or(String::new(), |v| format!("+{v}"));
-                format!("{}{label}", t.versions)
+                format!("{}{}{label}", in_brackets(&t.extras), t.versions)
             }),
         );
         line("python", self.python.as_ref().map_or(String::new(), ToString::to_string));
@@ -375,7 +378,7 @@ impl<T> Requirements<T> {
             .iter()
             .map(|p| {
                 let local = p.local.as_deref().map_or(String::new(), |l| format!("+{l}"));
-                format!("{}{}{local}", p.name, p.versions)
+                format!("{}{}{}{local}", p.name, in_brackets(&p.extras), p.versions)
             })
             .collect();
         with.sort();

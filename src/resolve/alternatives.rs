@@ -67,7 +67,10 @@ fn next_release(resolution: &Resolution, problem: &Problem, matrix: &Matrix) -> 
 
 fn pinned(problem: &Problem, version: &str) -> Option<Problem> {
     let mut wish: TorchWish = version.parse().ok()?;
-    wish.variant = problem.torch.as_ref().and_then(|t| t.variant);
+    if let Some(asked) = &problem.torch {
+        wish.variant = asked.variant;
+        wish.extras.clone_from(&asked.extras);
+    }
     Some(Problem { torch: Some(wish), ..problem.clone() })
 }
 

@@ -6,6 +6,7 @@ use super::parts::Fixed;
 use super::problem::{Pool, Problem};
 use crate::domain::{
     Code, Finding, Package, Place, Platform, PythonTag, PythonVersion, Severity, WheelVariant,
+    extras,
 };
 use crate::matrix::Matrix;
 use crate::requirements::project::{Answer, By, Demand, Kind, Project, Setting, Wish, contradict};
@@ -149,7 +150,9 @@ impl Layer<'_> {
                 .demands
                 .iter()
                 .filter(|d| self.matters(&d.name))
-                .map(|d| (d.name.clone(), d.place.clone(), d.spec(), d.index.clone()))
+                .map(|d| {
+                    (d.name.clone(), d.place.clone(), d.spec(), d.extras.clone(), d.index.clone())
+                })
                 .collect();
             (demands, wish.said.as_ref().map(|said| (said.variant, said.by)))
         };
@@ -298,6 +301,9 @@ impl Layer<'_> {
                 torch.given = format!("{}, build {} ({})", torch.given, said.variant, said.place);
                 torch.variant = Some(said.variant);
             }
+            if let Some(torch) = &mut problem.torch {
+                torch.extras = extras_of("torch", wish);
+            }
         } else {
             let asked = wish.demands.iter().any(|d| d.name == "torch");
             problem.torch = (asked || build.is_some()).then(|| {
@@ -314,7 +320,12 @@ impl Layer<'_> {
                 let places = places.join(", ");
                 problem.origins.insert("torch".into(), places.clone());
                 let variant = build.map(|said| said.variant);
-                TorchWish { given: format!("{spec}{label} ({places})"), versions, variant }
+                TorchWish {
+                    given: format!("{spec}{label} ({places})"),
+                    versions,
+                    variant,
+                    extras: extras_of("torch", wish),
+                }
             });
         }
         match said {
@@ -362,6 +373,12 @@ fn from_repository(demand: &Demand) -> bool {
     demand.link.as_ref().is_some_and(|link| link.vcs)
 }
 
+/// The options of a package that any of its lines asks for. A constraint asks for none.
+fn extras_of(name: &str, wish: &Wish<'_>) -> BTreeSet<String> {
+    let mine = wish.demands.iter().filter(|d| d.name == name && d.kind != Kind::Constraint);
+    extras(mine.flat_map(|d| d.extras.iter().map(String::as_str)))
+}
+
 /// A package with the versions that all its lines admit.
 fn package(name: &str, wish: &Wish<'_>, lines: &str) -> Package {
     let demands: Vec<&&Demand> = wish.demands.iter().filter(|d| d.name == name).collect();
@@ -375,11 +392,13 @@ fn package(name: &str, wish: &Wish<'_>, lines: &str) -> Package {
     let mut package = exact.filter(|package| package.name == name).unwrap_or_else(|| Package {
         given: String::new(),
         name: name.to_owned(),
+        extras: BTreeSet::new(),
         versions: wish.versions(name),
         local: demands.iter().find_map(|d| d.label()).map(|label| label.to_string()),
         python: None,
         platform: None,
     });
+    package.extras = extras_of(name, wish);
     let spec = package.versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     package.given = format!("{name}{spec} ({lines})");
     package

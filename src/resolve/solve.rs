@@ -439,7 +439,7 @@ impl<'m> Search<'_, 'm> {
         let from_index = of_pytorch && local.is_some();
         let pin = Pin {
             name: package.name.clone(),
-            extras: Vec::new(),
+            extras: package.extras.iter().cloned().collect(),
             specifier: (version.is_none() && !package.versions.is_empty())
                 .then(|| package.versions.to_string()),
             index: if from_index { PinIndex::Pytorch(wheel.variant.name) } else { PinIndex::Pypi },
@@ -472,9 +472,10 @@ impl<'m> Search<'_, 'm> {
             .filter(|t| companion::has_file(t, platform, Some(python)))
             .map(|t| t.version.clone());
         let pins_hold = pins_hold(release, platform);
+        let extras = self.problem.torch.iter().flat_map(|wish| wish.extras.iter().cloned());
         let mut packages = vec![Pin {
             name: "torch".into(),
-            extras: Vec::new(),
+            extras: extras.collect(),
             version: Some(release.version.to_string()),
             specifier: None,
             local: (!from_pypi).then(|| variant.name.to_string()),

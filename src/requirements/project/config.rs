@@ -32,6 +32,7 @@ impl Project {
         for package in &config.with {
             let mut demand = Demand::new(&package.name, &package.given, place("with"));
             demand.versions = package.versions.clone();
+            demand.extras = package.extras.iter().cloned().collect();
             self.demands.push(demand);
         }
         if let Some(cuda) = &config.cuda {

@@ -171,8 +171,7 @@ fn bare_link(text: &str, place: &Place) -> Result<Demand, String> {
     };
     let (address, extras) = match address.split_once('[') {
         Some((path, rest)) if rest.ends_with(']') && !address.contains("#egg=") => {
-            let list = rest.trim_end_matches(']').split(',').map(|e| e.trim().to_owned());
-            (path, list.filter(|e| !e.is_empty()).collect())
+            (path, extras(rest.trim_end_matches(']').trim_end_matches([',', ' ']))?)
         }
         _ => (address, Vec::new()),
     };
