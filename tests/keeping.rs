@@ -132,6 +132,31 @@ fn extras_are_locked_and_held() {
 }
 
 #[test]
+fn a_python_without_the_global_lock_stays_one() {
+    let place = project();
+    let at = place.path();
+    let wishes = std::fs::read_to_string(at.join("gpuseal.yaml")).expect("gpuseal.yaml");
+    let with = |python: &str| {
+        let wishes = wishes.replace("\"3.12\"", python).replace("with: [torchvision]\n", "");
+        write(at, "gpuseal.yaml", wishes);
+    };
+    with("\"3.14\"");
+    lock(at, &[]).says(0, &["wrote"]);
+    with("3.14t");
+    lock(at, &["--check"]).says(
+        1,
+        &["~ asked python \"3.14\" -> \"3.14t\"", "~ target train: python \"3.14\" -> \"3.14t\""],
+    );
+    // What other files say of Python still counts.
+    write(at, "pyproject.toml", "[project]\nname = \"x\"\nrequires-python = \">=3.14\"\n");
+    lock(at, &[]).says(0, &["wrote"]);
+    assert!(text(at).contains("python = \"3.14t\""));
+    run(at, &["render", "install"]).says(0, &["prepare linux/amd64 3.14t"]);
+    write(at, "pyproject.toml", "[project]\nname = \"x\"\nrequires-python = \"<3.14\"\n");
+    lock(at, &["--check"]).says(1, &["requires-python"]);
+}
+
+#[test]
 fn some_targets_alone_do_not_lose_the_others() {
     let place = project();
     let at = place.path();

@@ -119,6 +119,11 @@ impl Layer<'_> {
     }
 
     fn python(&self) -> Option<PythonWish> {
+        // A range has no words for a build without the global lock.
+        let exact = |wish: &&PythonWish| matches!(wish, PythonWish::Exact(v) if v.free_threaded);
+        if let Some(wish) = self.problem.python.as_ref().filter(exact) {
+            return Some(wish.clone());
+        }
         let said = self.project.python_of(self.answer);
         let exact = said.iter().find_map(|said| {
             let text = said.versions.to_string();
