@@ -86,7 +86,7 @@ fn a_changed_wish_is_told_line_by_line() {
         1,
         &[
             "~ asked torch \">=2.15\" -> \">=2.14\"",
-            "~ asked target train: gpus \"h100\" -> \"h100, b200\"",
+            "~ asked target train: gpus \"h100\" -> \"b200, h100\"",
             "+ target train: gpu b200",
             "help: run `gpuseal lock` and commit the result",
         ],
@@ -94,7 +94,10 @@ fn a_changed_wish_is_told_line_by_line() {
     // Only what has to change changes.
     lock(at, &[]).says(0, &["wrote"]);
     assert!(text(at).contains("torch = \"2.15.0\""));
-    // A comment is no wish.
+    // The order of cards is none, nor is a comment.
+    let wishes = std::fs::read_to_string(at.join("gpuseal.yaml")).expect("gpuseal.yaml");
+    write(at, "gpuseal.yaml", wishes.replace("[h100, b200]", "[b200, h100]"));
+    lock(at, &["--locked"]).says(0, &["up to date"]);
     let wishes = std::fs::read_to_string(at.join("gpuseal.yaml")).expect("gpuseal.yaml");
     write(at, "gpuseal.yaml", format!("# ours\n{wishes}"));
     lock(at, &["--locked"]).says(0, &["up to date"]);

@@ -114,8 +114,8 @@ fn whole(file: &super::v1::File, lines: bool) -> Facts {
     facts
 }
 
-/// `torch: >=2.8` below `options: cu128`, `  driver: 535` below `target: train`: what is asked, and
-/// for whom.
+/// `torch: >=2.8` below `options: cu128`, `  driver: 535` below `target: train`, `other packages: ...`
+/// below all of them: what is asked, and for whom.
 fn asked(lines: &[String], facts: &mut Facts) {
     let mut whose = String::new();
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
@@ -125,6 +125,10 @@ fn asked(lines: &[String], facts: &mut Facts) {
             whose = format!("{key} {value}: ");
             facts.add(&format!("asked {key} {value}"), "yes");
             continue;
+        }
+        // Lines of a target are indented; what follows them is asked for everywhere.
+        if whose.starts_with("target ") && !line.starts_with(' ') {
+            whose.clear();
         }
         let field = format!("asked {whose}{}", key.trim_start());
         // Where a marker tells Pythons apart, the same is asked once for each.

@@ -440,6 +440,24 @@ fn changes_are_told_field_by_field() {
     );
 }
 
+#[test]
+fn what_stands_behind_the_targets_belongs_to_none() {
+    let lock = |end: &str| {
+        let lines = format!("    \"target: train\",\n    \"  driver: 580\",\n    \"{end}\",\n");
+        let text = sample::text().replacen("    \"target: train\",\n", &lines, 1);
+        Lockfile::parse(&text, "lock").unwrap()
+    };
+    let told = |old: &str, new: &str| {
+        let changes = diff(&lock(old), &lock(new));
+        changes.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        told("other packages: 1", "other packages: 2"),
+        [r#"~ asked other packages "1" -> "2""#]
+    );
+    assert_eq!(told("  os: a", "  os: b"), [r#"~ asked target train: os "a" -> "b""#]);
+}
+
 proptest! {
     /// No text makes the reader panic, and what it reads it writes so that it reads the same again.
     #[test]

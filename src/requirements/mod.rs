@@ -407,7 +407,10 @@ impl Requirements {
         };
         for target in &self.targets {
             line("target", target.name.clone());
-            line("  gpus", target.gpus.join(", "));
+            // All of them run it, whichever comes first.
+            let mut cards: Vec<_> = target.gpus.iter().map(String::as_str).collect();
+            cards.sort_unstable();
+            line("  gpus", cards.join(", "));
             line("  driver", target.driver.map_or(String::new(), |d| d.to_string()));
             line("  platform", target.platform.map_or(String::new(), |p| p.to_string()));
             line("  os", target.os.clone().unwrap_or_default());
