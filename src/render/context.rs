@@ -39,8 +39,10 @@ pub struct LockFacts {
     pub matrix: String,
     /// Digest of the matrix.
     pub matrix_digest: String,
-    /// Digests of images or hashes of packages have not been fetched.
-    pub unfetched: bool,
+    /// Some package has no file, so nobody knows its digest.
+    pub unfetched_files: bool,
+    /// Some image has no digest.
+    pub unfetched_images: bool,
 }
 
 /// A target that is not rendered.
@@ -168,16 +170,20 @@ impl Page {
             Kind::Install => true,
         };
         let (targets, left_out): (Vec<_>, Vec<_>) = lock.targets.iter().partition(fits);
-        let unfetched = |target: &&lock::Target| {
-            target.base.digest == Fetched::Unfetched
-                || target.packages.iter().any(|p| p.file.is_none())
-        };
+        let unfetched_files = targets.iter().flat_map(|t| &t.packages).any(|p| p.file.is_none());
+        let no_digest = |digest: Option<&Fetched>| digest == Some(&Fetched::Unfetched);
+        let unfetched_images = targets.iter().map(|target| &target.base).any(|base| {
+            no_digest(Some(&base.digest))
+                || no_digest(base.builder.as_ref().map(|image| &image.digest))
+                || base.uv.as_ref().is_none_or(|image| no_digest(Some(&image.digest)))
+        });
         Self {
             lock: LockFacts {
                 digest: lock.digest().to_string(),
                 matrix: lock.matrix.id.to_string(),
                 matrix_digest: lock.matrix.digest.to_string(),
-                unfetched: targets.iter().any(unfetched),
+                unfetched_files,
+                unfetched_images,
             },
             pypi_url: lock.index_url(Index::Pypi),
             build_tools: BUILD_TOOLS,

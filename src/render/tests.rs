@@ -167,6 +167,61 @@ fn known_files_are_installed_by_their_digests() {
 }
 
 #[test]
+fn known_files_are_installed_by_their_digests_outside_containers() {
+    let fleet = complete("fleet");
+    let text = built_in(Kind::Install, &fleet);
+    for part in [
+        "        by_digest <<'EOF'\n",
+        "\ntorch @ https://files.example.org/torch-2.14.1%2Bcu126-py3-none-any.whl --hash=sha256:",
+        "\nvllm==0.25.0 --hash=sha256:",
+        "\nEOF\n        confirm 12.6\n",
+        "uv pip install --python \"$python\" --no-deps --require-hashes --requirement \"$req",
+        "-m pip install --no-deps --require-hashes --requirement \"$req",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    // What torch requires is among them, and no function is left that nobody calls.
+    assert_eq!(text.matches("--hash=sha256:").count(), fleet.targets[0].packages.len());
+    assert!(!text.contains("from_index") && !text.contains("from_pypi") && !text.contains("keep"));
+    // A target without files beside it is still installed by version.
+    let mut both = sample::lock();
+    both.targets[1] = fleet.targets[0].clone();
+    let text = built_in(Kind::Install, &both);
+    for part in ["by_digest <<", "from_index https", "from_pypi \\\n            torch==2.14.1"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let mut mirrored = fleet;
+    let at = "https://mirror.example.org/pypi/simple";
+    mirrored.mirrors.insert("pypi".parse().unwrap(), at.parse().unwrap());
+    assert!(built_in(Kind::Install, &mirrored).contains(&format!("UV_DEFAULT_INDEX={at}\n")));
+    // What is compiled is no ready file.
+    assert!(!built_in(Kind::Install, &complete("compiled")).contains("by_digest"));
+}
+
+#[test]
+fn heads_say_only_what_is_true() {
+    let files = |text: &str| text.contains("Packages without a digest");
+    let images = |text: &str| text.contains("named by its tag alone");
+    let docker = |lock: &Lockfile| built_in(Kind::Dockerfile, lock);
+    let mut lock = only("fleet");
+    assert!(files(&docker(&lock)) && images(&docker(&lock)));
+    assert!(files(&built_in(Kind::Install, &lock)));
+    lock = complete("fleet");
+    assert!(!files(&docker(&lock)) && images(&docker(&lock)));
+    // A script pulls no image.
+    let install = built_in(Kind::Install, &lock);
+    assert!(!files(&install) && !images(&install));
+    let arm = sample::lock().target("arm").unwrap().base.clone();
+    lock.targets[0].base = arm.clone();
+    lock.targets[0].base.builder = None;
+    assert!(!images(&docker(&lock)));
+    lock.targets[0].base.uv.as_mut().unwrap().digest = crate::lock::Fetched::Unfetched;
+    assert!(images(&docker(&lock)));
+    lock.targets[0].base = crate::lock::Base { builder: None, uv: None, ..arm };
+    assert!(images(&docker(&lock)));
+}
+
+#[test]
 fn mirrors_are_named_in_everything() {
     let mut lock = only("fleet");
     lock.targets[0].base.uv = sample::lock().target("arm").unwrap().base.uv.clone();
@@ -236,6 +291,9 @@ fn samples() {
     bare.targets[0].platform = "linux/amd64".parse().unwrap();
     write("bare".into(), &bare);
     write("locked".into(), &complete("fleet"));
+    let mut both = sample::lock();
+    both.targets[1] = complete("fleet").targets[0].clone();
+    write("both".into(), &both);
     // Two indexes, and a package to compile on top of them.
     let (vllm, vision) = (
         "name = \"vllm\"\n",
@@ -260,15 +318,15 @@ fn leaves(value: &mut toml::Value, visit: &mut impl FnMut(&mut String)) {
     }
 }
 
-fn counted() -> usize {
+fn counted(text: &str) -> usize {
     let mut count = 0;
-    leaves(&mut sample::text().parse::<toml::Table>().unwrap().into(), &mut |_| count += 1);
+    leaves(&mut text.parse::<toml::Table>().unwrap().into(), &mut |_| count += 1);
     count
 }
 
-/// The sample with its `index`th text changed.
-fn changed(index: usize, change: impl Fn(&str) -> String) -> String {
-    let mut value: toml::Value = sample::text().parse::<toml::Table>().unwrap().into();
+/// A lock with its `index`th text changed.
+fn changed(text: &str, index: usize, change: impl Fn(&str) -> String) -> String {
+    let mut value: toml::Value = text.parse::<toml::Table>().unwrap().into();
     let mut at = 0;
     leaves(&mut value, &mut |text| {
         if at == index {
@@ -280,13 +338,12 @@ fn changed(index: usize, change: impl Fn(&str) -> String) -> String {
 }
 
 /// What is refused is refused on one line; what passes leaves the text as many lines as before.
-fn survives(text: &str, hostile: &str) {
+fn survives(text: &str, hostile: &str, plain: &Lockfile) {
     match Lockfile::parse(text, "hostile.lock") {
         Err(error) => assert!(!error.to_string().contains(['\u{1b}', '\0', '\r']), "{error}"),
         Ok(lock) => {
             for kind in [Kind::Dockerfile, Kind::Install] {
-                let (new, old) =
-                    (render(kind, &lock, &Options::default()), built_in(kind, &sample::lock()));
+                let (new, old) = (render(kind, &lock, &Options::default()), built_in(kind, plain));
                 let Ok(new) = new else { continue };
                 assert_eq!(new.lines().count(), old.lines().count(), "{hostile:?}");
                 // A value may be trimmed; every text holds the end of a line.
@@ -311,11 +368,17 @@ fn hostile_texts_reach_no_template() {
         "{{ lock }}",
         "#x",
     ];
-    for index in 0..counted() {
-        for hostile in hostile {
-            survives(&changed(index, |_| hostile.to_owned()), hostile);
-            survives(&changed(index, |text| format!("{text}{hostile}")), hostile);
-            survives(&changed(index, |text| format!("{hostile}{text}")), hostile);
+    for lock in [sample::lock(), complete("fleet")] {
+        let plain = lock.to_toml();
+        for index in 0..counted(&plain) {
+            for hostile in hostile {
+                let changed = |change: &dyn Fn(&str) -> String| {
+                    survives(&changed(&plain, index, change), hostile, &lock);
+                };
+                changed(&|_| hostile.to_owned());
+                changed(&|text| format!("{text}{hostile}"));
+                changed(&|text| format!("{hostile}{text}"));
+            }
         }
     }
 }
@@ -323,13 +386,15 @@ fn hostile_texts_reach_no_template() {
 proptest! {
     #[test]
     fn any_hostile_text_is_refused_or_harmless(
-        index in 0..counted(),
+        index in 0..counted(&sample::text()),
         before in "[a-z0-9.]{0,6}",
         sign in prop::sample::select(vec!["\n", "\r", "'", "\"", "`", "$(", ";", "&", "\\", "\0", "|", "\u{2028}", "\u{1b}["]),
         after in "\\PC{0,12}",
     ) {
         let hostile = format!("{before}{sign}{after}");
-        survives(&changed(index, |_| hostile.clone()), &hostile);
-        survives(&changed(index, |text| format!("{text}{sign}{after}")), &format!("{sign}{after}"));
+        let lock = sample::lock();
+        survives(&changed(&sample::text(), index, |_| hostile.clone()), &hostile, &lock);
+        let end = format!("{sign}{after}");
+        survives(&changed(&sample::text(), index, |text| format!("{text}{end}")), &end, &lock);
     }
 }
