@@ -126,6 +126,36 @@ fn a_pyproject_is_edited_and_asks_for_nothing_new() {
 }
 
 #[test]
+fn a_source_by_hand_is_held_to_the_lock_and_asks_for_nothing_new() {
+    let config =
+        "torch: \"2.9.1\"\npython: \"3.12\"\ntargets:\n  edge: {gpus: [l4], driver: \"535\"}\n";
+    let by_hand = format!(
+        "{PROJECT}[tool.uv.sources]\ntorch = {{ index = \"mine\" }}\n[[tool.uv.index]]\nname = \"mine\"\nurl = \"https://download.pytorch.org/whl/cu126\"\nexplicit = true\n"
+    );
+    let project = folder(&[("gpuseal.yaml", config), ("pyproject.toml", &by_hand)]);
+    let at = project.path();
+    run(at, &["lock", "--offline"]).says(0, &["wrote"]);
+    run(at, &["render", "uv", "--write"]).says(0, &["wrote pyproject.toml"]);
+    let new = read(at, "pyproject.toml");
+    assert!(new.contains("torch = { index = \"mine\" }") && new.contains("torch==2.9.1+cu126 ; ("));
+    run(at, &["render", "uv", "--write"]).says(0, &["unchanged"]);
+    run(at, &["lock", "--offline", "--check"]).says(0, &["up to date"]);
+    assert!(!run(at, &["inputs"]).all().contains("constraint"));
+}
+
+#[test]
+fn many_targets_are_not_all_named() {
+    let target = |n: usize| format!("  t{n:02}: {{gpus: [l4], driver: \"580\"}}\n");
+    let config = format!("targets:\n{}", (1..=12).map(target).collect::<String>());
+    let project = folder(&[("gpuseal.yaml", &config)]);
+    let at = project.path();
+    run(at, &["lock", "--offline"]).says(0, &["wrote"]);
+    let run = run(at, &["render", "constraints"]);
+    assert!(!run.all().contains("t11"));
+    run.says(2, &["t09, t10 and 2 more", "--target"]);
+}
+
+#[test]
 fn a_pyproject_that_cannot_be_edited_stays() {
     let project = locked();
     let at = project.path();

@@ -115,7 +115,12 @@ fn chosen<'l>(args: &Render, lock: &'l Lockfile) -> Result<Vec<&'l Target>, Erro
 }
 
 fn names(targets: &[&Target]) -> String {
-    targets.iter().map(|target| target.name.as_str()).collect::<Vec<_>>().join(", ")
+    const MOST: usize = 10;
+    let mut names: Vec<_> = targets.iter().map(|target| target.name.to_string()).collect();
+    let more = names.len().saturating_sub(MOST);
+    names.truncate(MOST);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    names.join(", ") + &more
 }
 
 /// A text to where it was asked for.

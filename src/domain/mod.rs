@@ -16,7 +16,8 @@ pub use digest::{Hasher, Sha256};
 pub use finding::{Code, Fact, Finding, Place, Severity};
 pub use gpu::{CodeTarget, ComputeCapability, GpuKind, KernelModule, Suffix, gpu_key};
 pub use package::{
-    OUR_INDEX, Package, extras, in_brackets, names_end_well, normalise_name, our_constraint,
+    OUR_INDEX, Package, extras, held, in_brackets, is_held, names_end_well, normalise_name,
+    our_constraint,
 };
 pub use platform::{Glibc, Platform, PythonTag, PythonVersion, WheelVariant};
 pub use version::{

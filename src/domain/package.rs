@@ -20,6 +20,23 @@ pub fn our_constraint(text: &str) -> Option<String> {
     ours.then(|| normalise_name(name.trim()))
 }
 
+/// A constraint on a package whose index somebody named by hand. Brackets around the marker tell it from
+/// theirs: there is no index of ours to tell it by.
+pub fn held(constraint: &str) -> String {
+    match constraint.split_once(" ; ") {
+        Some((pin, marker)) => format!("{pin} ; ({marker})"),
+        None => constraint.to_owned(),
+    }
+}
+
+/// Whether a constraint is one that [`held`] gives.
+pub fn is_held(text: &str) -> bool {
+    text.split_once(" ; ").is_some_and(|(pin, marker)| {
+        let marker = marker.strip_prefix('(').and_then(|marker| marker.strip_suffix(')'));
+        marker.is_some_and(|marker| our_constraint(&format!("{pin} ; {marker}")).is_some())
+    })
+}
+
 /// A further package of an install line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
@@ -195,6 +212,18 @@ pub fn normalise_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_held_is_told_from_what_is_asked() {
+        let ours = "torch==2.9.1+cu126 ; sys_platform == 'linux' and platform_machine == 'x86_64'";
+        assert!(is_held(&held(ours)) && !is_held(ours) && our_constraint(&held(ours)).is_none());
+        held(ours).parse::<Package>().expect("a requirement");
+        for text in
+            ["", "torch<3", "torch==2 ; (", "torch==2 ; ()", "a ; (sys_platform == 'linux')"]
+        {
+            assert!(!is_held(text), "{text}");
+        }
+    }
 
     #[test]
     fn packages_read_and_refused() {

@@ -262,9 +262,24 @@ fn a_source_by_hand_is_not_replaced_unasked() {
         forced.contains("Torch = { index = \"gpuseal-cu130\"") && forced.contains("cu124"),
         "{forced}"
     );
-    // The same place under another name is left as it is, and needs no index of ours.
+    // The same place under another name is left as it is, and needs no index of ours; uv is still held
+    // to the version, by a constraint that is known when it is written again.
     let same = by_hand.replace("URL", "https://download.pytorch.org/whl/cu130/");
-    assert_eq!(edit(&same, &["arm"], false).unwrap(), same);
+    let mine = same.clone() + "\n[tool.uv]\nconstraint-dependencies = [\"torch<3\"] # mine\n";
+    let new = edit(&mine, &["arm"], false).unwrap();
+    let held =
+        "\"torch==2.14.1+cu130 ; (sys_platform == 'linux' and platform_machine == 'aarch64')\"";
+    assert_eq!(new.matches("==2.14.1+cu130").count(), 1, "{new}");
+    assert!(new.contains(held) && new.contains("Torch = { index = \"mine\" } # why"), "{new}");
+    assert!(!new.contains("gpuseal-") && new.contains("\"torch<3\""), "{new}");
+    let older = new.replace("==2.14.1+cu130", "==2.13.0+cu130");
+    assert_eq!(edit(&older, &["arm"], false).unwrap(), new);
+    // What the lock no longer takes from there is no longer held, and what is ours again is so in full.
+    let none = edit(&new, &["train"], false).unwrap();
+    assert!(none.contains("\"torch<3\"") && !none.contains("cu130 ;"), "{none}");
+    let own = edit(&new.replace("Torch = { index = \"mine\" }", ""), &["arm"], false).unwrap();
+    assert!(own.contains("gpuseal-cu130") && own.contains(&held.replace(['(', ')'], "")), "{own}");
+    assert_eq!(own.matches("==2.14.1+cu130").count(), 1, "{own}");
     let git = "[tool.uv.sources]\ntorch = { git = \"https://a.test/torch\" }\n";
     assert!(matches!(edit(git, &["arm"], false), Err(Error::OtherSource { .. })));
 }

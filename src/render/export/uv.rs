@@ -6,7 +6,8 @@
 //! the project is read: what follows from the lock asks for nothing.
 //!
 //! uv heeds a source where the project itself asks for a package. What torch requires it does not ask
-//! for, so each package is a constraint too, which holds it to the version of the lock.
+//! for, so each package is a constraint too, which holds it to the version of the lock; also one whose
+//! source was written by hand and names the same place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +16,7 @@ use toml_edit::{
 };
 
 use super::{address, head, marker, version};
-use crate::domain::{OUR_INDEX, normalise_name, our_constraint};
+use crate::domain::{OUR_INDEX, held, is_held, normalise_name, our_constraint};
 use crate::lock::{Index, Lockfile, Package, Target};
 use crate::render::Error;
 
@@ -194,6 +195,8 @@ struct Ours {
     now: BTreeSet<String>,
     /// Packages that named one before.
     before: BTreeSet<String>,
+    /// Packages with a source by hand that names the same place.
+    by_hand: BTreeSet<String>,
 }
 
 /// Writes the sources; tells what of them is ours.
@@ -246,6 +249,7 @@ fn sources(
                 })
             };
             if !ours && sources.iter().all(same) {
+                found.by_hand.insert(name.clone());
                 continue;
             }
             if !ours && !force {
@@ -269,14 +273,19 @@ impl Ours {
     }
 }
 
-/// Writes a constraint for every package whose source is ours; what was written by hand stays.
+/// Writes a constraint for every package whose source is ours or names the same place; what was written
+/// by hand stays.
 fn constraints(uv: &mut dyn TableLike, wanted: &Wanted, ours: &Ours) -> Result<(), Error> {
     let key = "constraint-dependencies";
-    let wanted: BTreeSet<&str> = wanted
+    let wanted: BTreeSet<String> = wanted
         .constraints
         .iter()
-        .filter(|(name, _)| ours.now.contains(*name))
-        .flat_map(|(_, list)| list.iter().map(String::as_str))
+        .flat_map(|(name, list)| list.iter().map(move |text| (name, text)))
+        .filter_map(|(name, text)| {
+            let by_hand = ours.by_hand.contains(name);
+            let text = if by_hand { held(text) } else { text.clone() };
+            (by_hand || ours.now.contains(name)).then_some(text)
+        })
         .collect();
     if wanted.is_empty() && !uv.contains_key(key) {
         return Ok(());
@@ -286,19 +295,20 @@ fn constraints(uv: &mut dyn TableLike, wanted: &Wanted, ours: &Ours) -> Result<(
         return Err(Error::Pyproject(format!("`tool.uv.{key}` is no list")));
     };
     let managed = |text: &str| {
-        our_constraint(text)
-            .is_some_and(|name| ours.before.contains(&name) || ours.now.contains(&name))
+        is_held(text)
+            || our_constraint(text)
+                .is_some_and(|name| ours.before.contains(&name) || ours.now.contains(&name))
     };
     let stand: BTreeSet<String> =
         list.iter().filter_map(Value::as_str).filter(|t| managed(t)).map(str::to_owned).collect();
-    if !stand.iter().map(String::as_str).eq(wanted.iter().copied()) {
+    if stand != wanted {
         let mut comments = String::new();
         for value in list.iter().filter(|value| value.as_str().is_some_and(managed)) {
             let prefix = value.decor().prefix().and_then(|prefix| prefix.as_str());
             comments.push_str(prefix.unwrap_or_default().trim_end());
         }
         list.retain(|value| !value.as_str().is_some_and(managed));
-        append(list, wanted.into_iter(), &comments);
+        append(list, wanted.iter().map(String::as_str), &comments);
     }
     if list.is_empty() {
         uv.remove(key);

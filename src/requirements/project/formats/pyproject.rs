@@ -8,7 +8,7 @@ use super::reader::{MAX_DEMANDS, Reader};
 use super::source::Text;
 use super::uv::Uv;
 use super::{envs, pixi, poetry, requirement, txt};
-use crate::domain::{normalise_name, shown};
+use crate::domain::{is_held, normalise_name, shown};
 use crate::requirements::Error;
 use crate::tree::Node;
 
@@ -141,7 +141,7 @@ fn one(text: &Text, node: &Node, reader: &mut Reader, above: Option<&Uv>) -> Res
         let root = above.is_none();
         if let Some(list) = node.at(&["tool", "uv", key]).filter(|_| root) {
             let mut list = project.list(list)?;
-            list.retain(|(_, given)| !uv.is_ours(given));
+            list.retain(|(_, given)| !uv.is_ours(given) && !is_held(given));
             keep(&list, None, kind, reader)?;
         }
     }
