@@ -37,7 +37,7 @@ pub enum Error {
         folder: PathBuf,
     },
     /// The file is larger than any lock.
-    #[error("`{name}` is larger than {limit} bytes: this is no lock")]
+    #[error("`{name}` is larger than {limit} bytes, which is more than is read of a lock")]
     TooBig {
         /// The file.
         name: String,
@@ -136,8 +136,10 @@ impl Error {
                 Self::Read { .. } => "check the permissions of the file, or move it away".into(),
                 _ => "look at the file, then replace it with `gpuseal lock --force`".into(),
             },
-            Self::TooBig { .. }
-            | Self::NotUtf8 { .. }
+            Self::TooBig { .. } => {
+                "a lock holds some hundreds of targets: move some of them into a project of their own".into()
+            }
+            Self::NotUtf8 { .. }
             | Self::Syntax { .. }
             | Self::UnknownKey { .. }
             | Self::Value { .. }

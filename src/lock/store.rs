@@ -49,6 +49,8 @@ impl Lockfile {
             sweep(&folder);
         }
         let new = self.to_toml();
+        // Whoever comes next has to be able to read it: hundreds of targets may be too many for one lock.
+        Self::parse(&new, "the new lock")?;
         let old = self.standing(&real)?;
         match old {
             Standing::Lock(text) if text.replace("\r\n", "\n") == new => return Ok(false),

@@ -13,9 +13,9 @@ pub const VERSION: u32 = 1;
 /// Revision of the shape: what was only added since the version. A greater one is accepted.
 pub const REVISION: u32 = 1;
 /// Longest file that is read. A target takes about 16 KiB.
-pub(super) const LONGEST: usize = 4 << 20;
+pub(super) const LONGEST: usize = 8 << 20;
 /// Values of a lock that is read.
-const MAX_VALUES: usize = 100_000;
+const MAX_VALUES: usize = 200_000;
 /// First line of every lock.
 const COMMENT: &str = "# Written by gpuseal, do not edit; run `gpuseal lock` to renew.\n";
 
