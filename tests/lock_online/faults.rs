@@ -27,7 +27,7 @@ fn answers_that_break_off_are_told_with_their_bytes() {
         bench
             .web
             .route(&path, bench.shelf.file(&torch).after(bench.shelf.file(&torch).truncated(9)));
-        let mut command = bench.command(&["--upgrade", "--no-cache"]);
+        let mut command = bench.command(&["--upgrade", "--no-cache", "-v"]);
         finish(command.env("GPUSEAL_HTTP_RETRIES", "1"))
             .says(0, &["again: ", "sent 9; try 2 of 2"]);
     }
@@ -65,7 +65,7 @@ fn a_storm_of_429_is_waited_for_and_not_for_ever() {
         let page = bench.shelf.page(&name).fails(2, 429, Some("0")).fails(1, 503, None);
         bench.web.route(&bench.shelf.page_path(&name), page);
     }
-    let mut command = bench.command(&["--upgrade"]);
+    let mut command = bench.command(&["--upgrade", "-v"]);
     finish(command.env("GPUSEAL_HTTP_RETRIES", "3")).says(0, &["again: ", "try 2 of 4", "wrote"]);
 }
 

@@ -187,20 +187,24 @@ async fn fetch(job: &Job<'_>, found: &mut Found, watch: &Arc<Watch>) -> Result<(
         }
     }
     found.notes.extend(sources.notes());
-    found.summary = Some(summary(&found.lock, &sources, watch, start.elapsed()));
+    found.summary = summary(&found.lock, &sources, watch, start.elapsed());
     Ok(())
 }
 
-fn summary(lock: &Lockfile, sources: &Sources, watch: &Watch, took: Duration) -> String {
+/// Files, requests, bytes and time; nothing where no file is known.
+fn summary(lock: &Lockfile, sources: &Sources, watch: &Watch, took: Duration) -> Option<String> {
     let mut files: BTreeMap<(Index, &str), u64> = BTreeMap::new();
     for package in lock.targets.iter().flat_map(|target| &target.packages) {
         if let Some(file) = &package.file {
             files.insert((package.index, file.name.as_str()), file.size);
         }
     }
+    if files.is_empty() {
+        return None;
+    }
     let traffic = sources.traffic();
     let (asked, size) = watch.images();
-    format!(
+    Some(format!(
         "locked {} file{} of {}: {} request{}, {} fetched, {:.1} s",
         files.len(),
         if files.len() == 1 { "" } else { "s" },
@@ -209,7 +213,7 @@ fn summary(lock: &Lockfile, sources: &Sources, watch: &Watch, took: Duration) ->
         if traffic.requests + asked == 1 { "" } else { "s" },
         bytes(traffic.bytes + size),
         took.as_secs_f64()
-    )
+    ))
 }
 
 /// Answers, and the files that pages name, by their addresses.

@@ -77,8 +77,11 @@ impl net::Watcher for Watch {
     }
 
     fn retry(&self, note: &str) {
-        if !self.quiet {
+        // A host that is down is asked for every package: that would be a page of the same.
+        if self.verbose {
             self.say(&format!("again: {note}"));
+        } else {
+            self.doing(format!("again: {note}"));
         }
     }
 
