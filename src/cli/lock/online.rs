@@ -80,6 +80,8 @@ pub fn complete(job: &Job<'_>, output: &Output) -> Result<Found, Error> {
     }
     let same_places = job.old.is_some_and(|old| old.mirrors == lock.mirrors);
     for target in &mut lock.targets {
+        // Said even where nobody could be asked: the next run with a network makes it true.
+        target.with_deps = job.with_deps;
         let old = job.old.and_then(|old| old.target(target.name.as_str()));
         if let Some(old) = old.filter(|_| *job.upgrade != Upgrade::Everything) {
             take_over(target, old, same_places, job);
