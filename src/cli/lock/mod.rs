@@ -2,7 +2,10 @@
 
 mod compare;
 mod deps;
+mod files;
+mod images;
 mod online;
+mod sources;
 mod watch;
 
 use std::collections::BTreeSet;
