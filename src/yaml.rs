@@ -1,4 +1,4 @@
-//! The one place that reads YAML.
+//! The one place that reads and writes YAML.
 //!
 //! Strict booleans (`on` is a word, not `true`), a size cap and a budget on nodes and depth:
 //! 10 MB of anything gives an error, quickly.
@@ -7,6 +7,7 @@ use std::io::{self, Read as _};
 use std::ops::Range;
 use std::path::Path;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Largest YAML text that is read, in bytes. The whole matrix is below a megabyte.
@@ -73,6 +74,16 @@ pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
 }
 
 /// The reader's words as ours: without its excerpt, its options and its prefix.
+/// Writes a value as YAML that readers of 1.1 and 1.2 take alike: what either could take for another
+/// type (`on`, `3.10`, `12:30`) stands in quotes. Lines are never folded.
+///
+/// # Errors
+/// The value has no form in YAML.
+pub fn to_string<T: Serialize>(value: &T) -> Result<String, String> {
+    let options = serde_yaml::ser_options! { min_fold_chars: usize::MAX };
+    serde_yaml::to_string_with_options(value, options).map_err(|err| err.to_string())
+}
+
 fn ours(err: &serde_yaml::Error) -> Error {
     let place = err.location().and_then(|at| {
         let line = usize::try_from(at.line()).ok()?;

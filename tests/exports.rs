@@ -53,16 +53,17 @@ fn each_target_has_its_own_file() {
         run(at, &["render", kind]).says(2, &["there are several: arm, edge", "--target", "-o DIR"]);
         run(at, &["render", kind, "--target", "edge"]).says(0, &["Target: edge, linux/amd64"]);
         run(at, &["render", kind, "--target", "x"]).says(2, &["no target `x`", "arm, edge"]);
-        run(at, &["render", kind, "-o", "out/"]).says(2, &["out"]);
     }
-    fs_err::create_dir(at.join("out")).expect("a folder");
     for (kind, file) in [
         ("requirements", "out/requirements.edge.txt"),
         ("pylock", "out/pylock.edge.toml"),
         ("constraints", "out/constraints.edge.txt"),
     ] {
-        run(at, &["render", kind, "-o", "out", "--check"]).says(1, &["lock-stale", file]);
-        run(at, &["render", kind, "-o", "out"]).says(0, &["wrote out", file]);
+        run(at, &["render", kind, "-o", "out/", "--check"])
+            .says(1, &["lock-stale", file, "--- /dev/null", &format!("+++ {file}")]);
+        run(at, &["render", kind, "-o", "out/", "--diff"]).says(0, &["--- /dev/null"]);
+        assert!(!at.join(file).exists());
+        run(at, &["render", kind, "-o", "out/"]).says(0, &["wrote out", file]);
         run(at, &["render", kind, "-o", "out", "--check"]).says(0, &[]);
         run(at, &["render", kind, "-o", "out"]).says(0, &["unchanged"]);
         run(at, &["render", kind, "-o", file, "--target", "edge", "--check"]).says(0, &[]);
@@ -74,11 +75,45 @@ fn each_target_has_its_own_file() {
     run(at, &["render", "pylock", "--target", "arm", "-o", "lock.toml"])
         .says(2, &["`lock.toml` cannot name a pylock.toml", "pylock.arm.toml"]);
     run(at, &["render", "pylock", "--target", "arm", "-o", "pylock.toml"]).says(0, &["wrote"]);
-    run(at, &["render", "dockerfile", "--target", "arm"]).says(2, &["--target is for"]);
     run(at, &["render", "pylock", "--write"]).says(2, &["--write is for `uv`"]);
     run(at, &["render", "uv", "--template", "x"]).says(2, &["--template is for"]);
     run(at, &["render", "uv", "--write", "-o", "x"]).says(2, &["cannot be used with"]);
-    run(at, &["render", "uv", "--check"]).says(2, &["--check", "required"]);
+    run(at, &["render", "uv", "--check"]).says(2, &["no file of its own", "--write"]);
+}
+
+#[test]
+fn what_somebody_wrote_is_not_lost() {
+    let project = locked();
+    let at = project.path();
+    write(at, "Dockerfile", "FROM scratch\n");
+    let refused = &["`Dockerfile` was not written by gpuseal", "--force"];
+    run(at, &["render", "dockerfile", "-o", "Dockerfile"]).says(2, refused);
+    run(at, &["lock", "--offline", "--force", "--render", "dockerfile"]).says(2, refused);
+    run(at, &["lock", "--frozen", "--render", "dockerfile"]).says(2, refused);
+    assert_eq!(read(at, "Dockerfile"), "FROM scratch\n");
+    run(at, &["render", "dockerfile", "--check"])
+        .says(1, &["lock-stale", "--- Dockerfile", "-FROM scratch"]);
+    run(at, &["render", "dockerfile", "-o", "Dockerfile", "--force"]).says(0, &["wrote"]);
+    run(at, &["render", "dockerfile", "--check"]).says(0, &[]);
+    run(at, &["render", "dockerfile", "-o", "Dockerfile"]).says(0, &["unchanged"]);
+    // One target of two.
+    run(at, &["render", "dockerfile", "-o", "Dockerfile", "--target", "arm"]).says(0, &["wrote"]);
+    assert!(!read(at, "Dockerfile").contains("edge"));
+    // Every flag has its kinds.
+    for (flag, of) in [
+        (&["--no-syntax-line"][..], "`dockerfile`"),
+        (&["--shell", "sh"], "`install`"),
+        (&["--dra"], "`k8s`"),
+        (&["--runtime", "pyxis"], "`slurm`"),
+        (&["--gpu", "optional"], "`devcontainer`"),
+        (&["--image", "x"], "`compose`"),
+    ] {
+        let args = [&["render", "constraints"], flag].concat();
+        run(at, &args).says(2, &[flag[0], "is for", of]);
+    }
+    run(at, &["render", "k8s", "--image", "A b"]).says(2, &["`A b` is not the name of an image"]);
+    run(at, &["render", "k8s", "--image", "app:1"])
+        .says(2, &["`app:1` names one image", "--target"]);
 }
 
 #[test]

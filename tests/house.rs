@@ -93,7 +93,7 @@ fn may(room: &str) -> &'static [&'static str] {
         "lock" => &["domain", "tree", "matrix", "resolve"],
         "closure" => &["domain", "index", "lock"],
         "net" => &["domain", "tree", "index"],
-        "render" => &["domain", "lock"],
+        "render" => &["domain", "lock", "yaml"],
         "host" | "index" => &["domain"],
         "report" => &["domain", "requirements", "matrix", "resolve", "lock", "render", "error"],
         "error" => &[

@@ -323,7 +323,6 @@ pub struct Lock {
 
 /// `gpuseal render`
 #[derive(Debug, Args)]
-#[allow(clippy::struct_excessive_bools, reason = "flags of a command line are bools")]
 pub struct Render {
     /// What to write.
     #[arg(value_enum)]
@@ -331,24 +330,73 @@ pub struct Render {
     /// Folder with gpuseal.lock.
     #[arg(long, env = "GPUSEAL_PROJECT", default_value = ".", value_name = "DIR")]
     pub project: PathBuf,
-    /// Only this target; of requirements, pylock, constraints and uv. Repeatable.
+    /// Only this target. Repeatable.
     #[arg(long = "target", value_name = "NAME")]
     pub targets: Vec<String>,
-    /// Where to write; standard output when absent. In a folder each target has its own file.
+    /// Where to write; standard output when absent. In a folder the files have their usual names.
     #[arg(short, long, value_name = "FILE|DIR", group = "place")]
     pub output: Option<PathBuf>,
     /// Edit the project's pyproject.toml, which keeps its comments; of uv.
     #[arg(long, group = "place")]
     pub write: bool,
-    /// Replace sources of uv that were written by hand.
-    #[arg(long, requires = "write")]
+    /// Write over what was written or changed by hand.
+    #[arg(long)]
     pub force: bool,
-    /// Write nothing; fail when the file is not what would be written.
-    #[arg(long, requires = "place")]
+    /// Write nothing; show the difference and fail when the file is not what would be written. Without
+    /// -o the file that `lock --render` writes.
+    #[arg(long)]
     pub check: bool,
-    /// A Tera template of your own, with the same context.
+    /// Write nothing; show what would change.
+    #[arg(long)]
+    pub diff: bool,
+    /// A Tera template of your own, with the same context: `gpuseal schema template-context`.
     #[arg(long, value_name = "FILE")]
     pub template: Option<PathBuf>,
+    /// Leave out the `# syntax=` line, for builders that cannot fetch the frontend; of dockerfile.
+    #[arg(long)]
+    pub no_syntax_line: bool,
+    /// The shell that runs the script; of install.
+    #[arg(long, value_enum, value_name = "SHELL")]
+    pub shell: Option<Shell>,
+    /// What the built image is called; without a tag it gets one of target and lock.
+    #[arg(long, value_name = "NAME")]
+    pub image: Option<String>,
+    /// Ask for GPUs by Dynamic Resource Allocation; of k8s.
+    #[arg(long)]
+    pub dra: bool,
+    /// What starts the container; of slurm.
+    #[arg(long, value_enum, value_name = "RUNTIME")]
+    pub runtime: Option<Runtime>,
+    /// What happens on a host without a GPU; of devcontainer.
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub gpu: Option<Gpu>,
+}
+
+/// Shells of an install script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// POSIX sh, for Linux.
+    Sh,
+    /// PowerShell 5.1 or newer, for Windows.
+    Powershell,
+}
+
+/// What starts the container of a Slurm job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Runtime {
+    /// Slurm's plugin pyxis, over enroot.
+    Pyxis,
+    /// Apptainer.
+    Apptainer,
+}
+
+/// Whether a development container can do without a GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Gpu {
+    /// It does not start.
+    Required,
+    /// It starts without one.
+    Optional,
 }
 
 /// Kinds of rendered files.
@@ -356,8 +404,22 @@ pub struct Render {
 pub enum Kind {
     /// A Dockerfile with a stage for every target.
     Dockerfile,
-    /// A shell script that installs a target into an environment.
+    /// A script that installs a target into an environment.
     Install,
+    /// A Compose file with a service for every target.
+    Compose,
+    /// A development container of a target.
+    Devcontainer,
+    /// A Kubernetes Job for every target.
+    K8s,
+    /// A batch script for Slurm.
+    Slurm,
+    /// A definition file for Apptainer.
+    Apptainer,
+    /// A GitHub workflow that builds every target.
+    Github,
+    /// GitLab jobs that build every target.
+    Gitlab,
     /// Every file of a target by address and hash, for pip and uv.
     Requirements,
     /// The same as a pylock.toml (PEP 751).

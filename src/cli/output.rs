@@ -47,6 +47,14 @@ impl Output {
             }
             _ => Cow::Borrowed(text),
         };
+        self.data(&text)
+    }
+
+    /// Prints a text that is a file: not a character is changed for the terminal.
+    ///
+    /// # Errors
+    /// Anything but a closed pipe.
+    pub fn data(&self, text: &str) -> Result<(), Error> {
         let mut out = anstream::AutoStream::new(io::stdout().lock(), self.color);
         match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -6,8 +6,8 @@
 
 use serde::Serialize;
 
-use super::Kind;
-use crate::domain::{ComputeCapability, Platform, PythonVersion, Suffix};
+use super::{ImageName, Kind, Options};
+use crate::domain::{ComputeCapability, Platform, PythonVersion, Sha256, Suffix};
 use crate::lock::{self, Fetched, Index, Lockfile, Mode, Repository, Serving, Tag};
 
 /// Image that brings the installer, for locks of revision 0, which name none.
@@ -22,6 +22,8 @@ pub struct Page {
     pub lock: LockFacts,
     /// Address of what stands in for PyPI; null: pip and uv know where it is.
     pub pypi_url: Option<String>,
+    /// A Dockerfile names its frontend in a `# syntax=` line.
+    pub syntax_line: bool,
     /// Build requirements of packages that are compiled.
     pub build_tools: &'static [&'static str],
     /// Targets, in the order of the lock. For a Dockerfile those for Linux only.
@@ -59,6 +61,8 @@ pub struct LeftOut {
 pub struct Target {
     /// Its name, also of its stage.
     pub name: String,
+    /// What its image is called once it is built: `gpuseal:train-0123456789ab`, or as the user says.
+    pub image: String,
     /// `linux/amd64`
     pub platform: String,
     /// `amd64`
@@ -162,14 +166,17 @@ pub struct Driver {
 }
 
 impl Page {
-    pub(super) fn new(lock: &Lockfile, kind: Kind) -> Self {
-        let fits = |target: &&lock::Target| match kind {
-            Kind::Dockerfile => {
-                matches!(target.platform, Platform::LinuxAmd64 | Platform::LinuxArm64)
-            }
-            Kind::Install => true,
+    pub(super) fn new(
+        lock: &Lockfile,
+        targets: &[&lock::Target],
+        kind: Kind,
+        options: &Options<'_>,
+    ) -> Self {
+        let fits = |target: &&lock::Target| {
+            kind == Kind::Install
+                || matches!(target.platform, Platform::LinuxAmd64 | Platform::LinuxArm64)
         };
-        let (targets, left_out): (Vec<_>, Vec<_>) = lock.targets.iter().partition(fits);
+        let (targets, left_out): (Vec<_>, Vec<_>) = targets.iter().copied().partition(fits);
         let unfetched_files = targets.iter().flat_map(|t| &t.packages).any(|p| p.file.is_none());
         let no_digest = |digest: Option<&Fetched>| digest == Some(&Fetched::Unfetched);
         let unfetched_images = targets.iter().map(|target| &target.base).any(|base| {
@@ -177,9 +184,10 @@ impl Page {
                 || no_digest(base.builder.as_ref().map(|image| &image.digest))
                 || base.uv.as_ref().is_none_or(|image| no_digest(Some(&image.digest)))
         });
+        let digest = lock.digest();
         Self {
             lock: LockFacts {
-                digest: lock.digest().to_string(),
+                digest: digest.to_string(),
                 matrix: lock.matrix.id.to_string(),
                 matrix_digest: lock.matrix.digest.to_string(),
                 unfetched_files,
@@ -187,7 +195,11 @@ impl Page {
             },
             pypi_url: lock.index_url(Index::Pypi),
             build_tools: BUILD_TOOLS,
-            targets: targets.into_iter().map(|target| Target::new(target, lock)).collect(),
+            syntax_line: !options.no_syntax_line,
+            targets: targets
+                .into_iter()
+                .map(|target| Target::new(target, lock, &digest, options.image))
+                .collect(),
             left_out: left_out
                 .into_iter()
                 .map(|t| LeftOut { name: t.name.to_string(), platform: t.platform.to_string() })
@@ -197,7 +209,12 @@ impl Page {
 }
 
 impl Target {
-    fn new(target: &lock::Target, lock: &Lockfile) -> Self {
+    fn new(
+        target: &lock::Target,
+        lock: &Lockfile,
+        digest: &Sha256,
+        image: Option<&ImageName>,
+    ) -> Self {
         let platform = target.platform.name();
         let mut requested: Vec<_> = target.packages.iter().filter(|p| p.requested).collect();
         requested.sort_by_key(|p| p.name.as_str() != "torch");
@@ -216,6 +233,7 @@ impl Target {
         let pypi = ready.iter().filter(|p| p.index == Index::Pypi);
         Self {
             name: target.name.to_string(),
+            image: ImageName::of(image, target, digest),
             platform: platform.into(),
             arch: platform.split_once('/').map_or(platform, |(_, arch)| arch).into(),
             python: target.python.to_string(),

@@ -1,36 +1,164 @@
-//! From a lock to text: a Dockerfile, an install script, or whatever the user's template says.
+//! From a lock to text: a Dockerfile, an install script, what runs the image, other tools' files.
 //!
-//! Reads the lock and nothing else, never the matrix: an old lock keeps giving the same text. The
-//! templates are in `templates/`; `context` documents what they see, `filters` what they may use.
+//! Reads the lock and nothing else, never the matrix: an old lock keeps giving the same text. What is a
+//! text for people has a template in `templates/`: `context` documents what they see, `filters` what they
+//! may use. What is data for machines (`deploy`, `export`) comes from typed structs.
 
 mod context;
+mod deploy;
 pub mod export;
 mod filters;
+mod image;
+mod template;
 
-use crate::domain::Platform;
-use crate::lock::Lockfile;
+use crate::lock::{Lockfile, Target};
 
-pub use context::{Card, Compile, Driver, FromIndex, Image, LeftOut, LockFacts, Page, Target};
+pub use context::Page;
+pub use image::{ImageName, ParseImageNameError};
 
 /// What to render.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// One Dockerfile with a stage for every target.
     Dockerfile,
-    /// A POSIX shell script that installs a target into a virtual environment.
+    /// A script that installs a target into a virtual environment.
     Install,
+    /// A Compose file with a service for every target.
+    Compose,
+    /// A development container.
+    Devcontainer,
+    /// A Kubernetes Job for every target.
+    K8s,
+    /// A batch script for Slurm.
+    Slurm,
+    /// A definition file for Apptainer.
+    Apptainer,
+    /// A GitHub workflow that builds every target.
+    Github,
+    /// GitLab jobs that build every target.
+    Gitlab,
+    /// Every file by its address and digest, for `pip install --require-hashes -r` and uv.
+    Requirements,
+    /// The same by PEP 751.
+    Pylock,
+    /// Exact versions alone, for `pip install -c`.
+    Constraints,
 }
 
 impl Kind {
-    /// The template that comes with the program: its name and text.
-    const fn template(self) -> (&'static str, &'static str) {
+    /// Every kind.
+    pub const ALL: [Self; 12] = [
+        Self::Dockerfile,
+        Self::Install,
+        Self::Compose,
+        Self::Devcontainer,
+        Self::K8s,
+        Self::Slurm,
+        Self::Apptainer,
+        Self::Github,
+        Self::Gitlab,
+        Self::Requirements,
+        Self::Pylock,
+        Self::Constraints,
+    ];
+
+    /// The word of the command line.
+    pub const fn word(self) -> &'static str {
         match self {
-            Self::Dockerfile => {
-                ("dockerfile.tera", include_str!("../../templates/dockerfile.tera"))
-            }
-            Self::Install => ("install.tera", include_str!("../../templates/install.tera")),
+            Self::Dockerfile => "dockerfile",
+            Self::Install => "install",
+            Self::Compose => "compose",
+            Self::Devcontainer => "devcontainer",
+            Self::K8s => "k8s",
+            Self::Slurm => "slurm",
+            Self::Apptainer => "apptainer",
+            Self::Github => "github",
+            Self::Gitlab => "gitlab",
+            Self::Requirements => "requirements",
+            Self::Pylock => "pylock",
+            Self::Constraints => "constraints",
         }
     }
+
+    /// Each target has a file of its own.
+    pub const fn each(self) -> bool {
+        matches!(
+            self,
+            Self::Devcontainer
+                | Self::Slurm
+                | Self::Apptainer
+                | Self::Requirements
+                | Self::Pylock
+                | Self::Constraints
+        )
+    }
+
+    /// It is made by a template, so one of the user's can stand in.
+    pub const fn has_template(self) -> bool {
+        matches!(self, Self::Dockerfile | Self::Install | Self::Slurm | Self::Apptainer)
+    }
+
+    /// Where tools look for it in a project, with `/` at the end; empty: at the top.
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Self::Devcontainer => ".devcontainer/",
+            Self::Github => ".github/workflows/",
+            _ => "",
+        }
+    }
+
+    /// What it is called in that folder. `target` is that of a kind with a file for each.
+    ///
+    /// PEP 751 has a rule for the name of a pylock.toml, which names of targets keep.
+    pub fn file_name(self, target: &str, options: &Options<'_>) -> String {
+        match self {
+            Self::Dockerfile => "Dockerfile".into(),
+            Self::Install => match options.shell {
+                Shell::Sh => "install.sh".into(),
+                Shell::Powershell => "install.ps1".into(),
+            },
+            Self::Compose => "compose.yaml".into(),
+            Self::Devcontainer => format!("{target}/devcontainer.json"),
+            Self::K8s => "k8s.yaml".into(),
+            Self::Slurm => format!("slurm.{target}.sh"),
+            Self::Apptainer => format!("{target}.def"),
+            Self::Github => "gpuseal-images.yml".into(),
+            Self::Gitlab => "gpuseal-images.gitlab-ci.yml".into(),
+            Self::Requirements => format!("requirements.{target}.txt"),
+            Self::Pylock => format!("pylock.{target}.toml"),
+            Self::Constraints => format!("constraints.{target}.txt"),
+        }
+    }
+}
+
+/// Which shell runs an install script.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Shell {
+    /// POSIX sh.
+    #[default]
+    Sh,
+    /// PowerShell 5.1 or newer.
+    Powershell,
+}
+
+/// What starts the container of a Slurm job.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Runtime {
+    /// Slurm's plugin pyxis, over enroot.
+    #[default]
+    Pyxis,
+    /// Apptainer.
+    Apptainer,
+}
+
+/// What a development container does on a host without a GPU.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Gpu {
+    /// It does not start.
+    #[default]
+    Required,
+    /// It starts without one.
+    Optional,
 }
 
 /// How to render.
@@ -38,6 +166,18 @@ impl Kind {
 pub struct Options<'a> {
     /// Text of a template to take instead of the built-in one; it sees the same [`Page`].
     pub user_template: Option<&'a str>,
+    /// A Dockerfile without its `# syntax=` line, for builders that cannot fetch the frontend.
+    pub no_syntax_line: bool,
+    /// Of an install script.
+    pub shell: Shell,
+    /// What the built image is called, for what runs or pushes it.
+    pub image: Option<&'a ImageName>,
+    /// Of a Kubernetes Job: ask for GPUs by Dynamic Resource Allocation.
+    pub dra: bool,
+    /// Of a Slurm job.
+    pub runtime: Runtime,
+    /// Of a development container.
+    pub gpu: Gpu,
 }
 
 /// Why a lock could not be rendered. All of it is invalid input (exit code 2).
@@ -109,57 +249,30 @@ impl Error {
     }
 }
 
-/// Renders `lock`. The same lock gives the same bytes.
-pub fn render(kind: Kind, lock: &Lockfile, options: &Options<'_>) -> Result<String, Error> {
-    if kind == Kind::Dockerfile {
-        check_stages(lock)?;
-    }
-    let page = Page::new(lock, kind);
-    let (name, built_in) = kind.template();
-    let mut tera = tera::Tera::new();
-    tera.register_filter("shell_quote", |text: &str, _: tera::Kwargs, _: &tera::State| {
-        filters::shell_quote(text)
-    });
-    tera.register_filter("docker_quote", |text: &str, _: tera::Kwargs, _: &tera::State| {
-        filters::docker_quote(text)
-    });
-    let failed = |error: tera::Error| Error::Template(printable(&error.to_string()));
-    let context = tera::Context::from_serialize(&page).map_err(failed)?;
-    if let Some(text) = options.user_template {
-        return tera.render_str(text, &context, false).map_err(failed);
-    }
-    tera.add_raw_template(name, built_in).map_err(failed)?;
-    tera.render(name, &context).map_err(failed)
-}
-
-/// Names of stages have a rule of their own, and two words mean something else.
+/// Renders `targets` of `lock`. The same lock gives the same bytes.
 ///
-/// Source: BuildKit, `instructions/parse.go` and the check `ReservedStageName`.
-fn check_stages(lock: &Lockfile) -> Result<(), Error> {
-    let linux =
-        |platform: Platform| matches!(platform, Platform::LinuxAmd64 | Platform::LinuxArm64);
-    let mut targets = lock.targets.iter().filter(|t| linux(t.platform)).peekable();
-    if targets.peek().is_none() {
-        return Err(Error::NoContainer);
-    }
-    for target in targets {
-        let name = target.name.as_str();
-        let reason = match name {
-            "scratch" | "context" => "Docker reserves the word",
-            _ if !name.starts_with(|c: char| c.is_ascii_lowercase()) => {
-                "a stage starts with a letter"
+/// A kind with a file for [each](Kind::each) target wants one of them.
+pub fn render(
+    kind: Kind,
+    lock: &Lockfile,
+    targets: &[&Target],
+    options: &Options<'_>,
+) -> Result<String, Error> {
+    match kind {
+        Kind::Dockerfile | Kind::Install | Kind::Slurm | Kind::Apptainer => {
+            template::render(kind, lock, targets, options)
+        }
+        Kind::Compose | Kind::Devcontainer | Kind::K8s | Kind::Github | Kind::Gitlab => {
+            deploy::render(kind, lock, targets, options)
+        }
+        Kind::Requirements | Kind::Pylock | Kind::Constraints => {
+            let mut text = String::new();
+            for target in targets {
+                text.push_str(&export::export(kind, lock, target)?);
             }
-            _ => continue,
-        };
-        return Err(Error::StageName { target: name.into(), reason });
+            Ok(text)
+        }
     }
-    Ok(())
-}
-
-/// The excerpt of a template must not steer the terminal.
-fn printable(message: &str) -> String {
-    let message = message.strip_prefix("error: ").unwrap_or(message);
-    message.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

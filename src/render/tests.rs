@@ -2,15 +2,24 @@
 
 use proptest::prelude::*;
 
-use super::{Error, Kind, Options, render};
+use super::{Error, Kind, Options};
 use crate::lock::{Lockfile, sample};
+
+/// Every target of a lock.
+fn render(kind: Kind, lock: &Lockfile, options: &Options<'_>) -> Result<String, Error> {
+    super::render(kind, lock, &lock.targets.iter().collect::<Vec<_>>(), options)
+}
 
 fn built_in(kind: Kind, lock: &Lockfile) -> String {
     render(kind, lock, &Options::default()).unwrap()
 }
 
 fn by(template: &str) -> Result<String, Error> {
-    render(Kind::Dockerfile, &sample::lock(), &Options { user_template: Some(template) })
+    render(
+        Kind::Dockerfile,
+        &sample::lock(),
+        &Options { user_template: Some(template), ..Options::default() },
+    )
 }
 
 /// The sample cut down to one target.

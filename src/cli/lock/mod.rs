@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::{Format, Lock};
 use super::asked::{self, Asked};
-use super::output::{Output, write_whole};
+use super::output::Output;
 use super::{render, resolve as resolving};
 use crate::closure;
 use crate::domain::{normalise_name, shown};
@@ -108,16 +108,19 @@ fn unheard(args: &Lock, old: Option<&Lockfile>, new: &Lockfile) -> BTreeSet<Stri
 /// Renders before anything is written: a lock that cannot be rendered leaves no trace.
 fn finish(args: &Lock, path: &Path, found: &online::Found, output: &Output) -> Result<(), Error> {
     let files = renders(args, &found.lock)?;
+    for file in &files {
+        file.free(false)?;
+    }
     let wrote = found.lock.write(path, args.force)?;
     tell(output, path, wrote);
-    for (file, text) in files {
-        let wrote = write_whole(&file, &text)?;
-        tell(output, &file, wrote);
+    for file in files {
+        let wrote = file.write(false)?;
+        tell(output, &file.path, wrote);
     }
     Ok(())
 }
 
-fn renders(args: &Lock, lock: &Lockfile) -> Result<Vec<(PathBuf, String)>, Error> {
+fn renders(args: &Lock, lock: &Lockfile) -> Result<Vec<render::File>, Error> {
     let mut files = Vec::new();
     for kind in &args.render {
         files.extend(render::beside(*kind, lock, &args.wanted.project)?);
@@ -126,9 +129,9 @@ fn renders(args: &Lock, lock: &Lockfile) -> Result<Vec<(PathBuf, String)>, Error
 }
 
 fn write_renders(args: &Lock, lock: &Lockfile, output: &Output) -> Result<(), Error> {
-    for (file, text) in renders(args, lock)? {
-        let wrote = write_whole(&file, &text)?;
-        tell(output, &file, wrote);
+    for file in renders(args, lock)? {
+        let wrote = file.write(false)?;
+        tell(output, &file.path, wrote);
     }
     Ok(())
 }
@@ -204,19 +207,11 @@ fn check(
         write_renders(args, old, output)?;
         return Ok(exit);
     }
-    let stale = |(file, text): &(PathBuf, String)| {
-        fs_err::read_to_string(file).map_or(true, |standing| standing != *text)
-    };
-    let mut exit = exit;
-    for (file, _) in renders(args, old)?.iter().filter(|file| stale(file)) {
-        output.talk(format_args!(
-            "error[lock-stale]: `{}` is not what the lock renders",
-            file.display()
-        ));
+    let rendered = render::compared(&renders(args, old)?, output)?;
+    if rendered == Exit::No {
         output.talk("help: run the same command with --locked instead of --check");
-        exit = Exit::No;
     }
-    Ok(exit)
+    Ok(rendered)
 }
 
 /// Some targets alone, with `--target`: the lock would lose the others.

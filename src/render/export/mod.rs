@@ -9,43 +9,15 @@ pub mod uv;
 
 use std::fmt::Write as _;
 
-use super::Error;
+use super::{Error, Kind};
 use crate::domain::{Setting, Variable};
 use crate::lock::{Index, LockedFile, Lockfile, Mirrored, Package, Target};
-
-/// A file that describes one target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Export {
-    /// Every file by its address and digest, for `pip install --require-hashes -r` and uv.
-    Requirements,
-    /// The same by PEP 751.
-    Pylock,
-    /// Exact versions alone, for `pip install -c`.
-    Constraints,
-}
-
-impl Export {
-    /// The word of the command line.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Requirements => "requirements",
-            Self::Pylock => "pylock",
-            Self::Constraints => "constraints",
-        }
-    }
-
-    /// What the file of a target is called. PEP 751 has a rule for it, which names of targets keep.
-    pub fn file_name(self, target: &Target) -> String {
-        let end = if self == Self::Pylock { "toml" } else { "txt" };
-        format!("{}.{}.{end}", self.word(), target.name)
-    }
-}
 
 /// Renders one target of a lock. The same lock gives the same bytes.
 ///
 /// # Errors
 /// [`Error::Unfetched`] where a file is wanted that nobody has looked up.
-pub fn export(kind: Export, lock: &Lockfile, target: &Target) -> Result<String, Error> {
+pub(super) fn export(kind: Kind, lock: &Lockfile, target: &Target) -> Result<String, Error> {
     let mut text = head(lock, kind.word());
     let _ = writeln!(
         text,
@@ -56,9 +28,9 @@ pub fn export(kind: Export, lock: &Lockfile, target: &Target) -> Result<String, 
         target.torch_version()
     );
     text.push_str(&match kind {
-        Export::Requirements => requirements::hashed(lock, target)?,
-        Export::Constraints => requirements::constraints(target),
-        Export::Pylock => pylock::text(lock, target)?,
+        Kind::Constraints => requirements::constraints(target),
+        Kind::Pylock => pylock::text(lock, target)?,
+        _ => requirements::hashed(lock, target)?,
     });
     Ok(text)
 }

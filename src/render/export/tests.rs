@@ -32,7 +32,7 @@ fn filled() -> Lockfile {
     Lockfile::parse(&lock.to_toml(), "filled").unwrap()
 }
 
-fn of(kind: Export, target: &str) -> String {
+fn of(kind: Kind, target: &str) -> String {
     let lock = filled();
     let text = export(kind, &lock, lock.target(target).unwrap()).unwrap();
     assert!(text.starts_with("# Written by gpuseal from gpuseal.lock") && text.ends_with('\n'));
@@ -44,7 +44,7 @@ fn of(kind: Export, target: &str) -> String {
 #[test]
 fn every_file_is_named_with_its_digest() {
     let hash = format!("--hash=sha256:{}", "5".repeat(64));
-    let text = of(Export::Requirements, "fleet");
+    let text = of(Kind::Requirements, "fleet");
     let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
     assert_eq!(
         lines,
@@ -64,32 +64,30 @@ fn every_file_is_named_with_its_digest() {
         ]
     );
     // What is compiled is named by version, and an index line only where a mirror stands for PyPI.
-    assert!(
-        of(Export::Requirements, "compiled").contains(&format!("\nflash-attn==2.8.3 {hash}\n"))
-    );
+    assert!(of(Kind::Requirements, "compiled").contains(&format!("\nflash-attn==2.8.3 {hash}\n")));
     let mut lock = filled();
     lock.mirrors
         .insert("pypi".parse().unwrap(), "https://mirror.example.org/simple".parse().unwrap());
-    let text = export(Export::Requirements, &lock, lock.target("compiled").unwrap()).unwrap();
+    let text = export(Kind::Requirements, &lock, lock.target("compiled").unwrap()).unwrap();
     assert!(text.contains("\n--index-url https://mirror.example.org/simple\nflash-attn=="));
-    let text = export(Export::Requirements, &lock, lock.target("fleet").unwrap()).unwrap();
+    let text = export(Kind::Requirements, &lock, lock.target("fleet").unwrap()).unwrap();
     assert!(!text.contains("index-url"));
 }
 
 #[test]
 fn versions_alone_need_no_index() {
     let lock = sample::lock();
-    let text = export(Export::Constraints, &lock, lock.target("train").unwrap()).unwrap();
+    let text = export(Kind::Constraints, &lock, lock.target("train").unwrap()).unwrap();
     assert!(text.ends_with(
         "cuda-toolkit==13.2.1\ntorch==2.14.1\ntorchvision==0.29.1\ntransformers>=5,<6\n"
     ));
-    assert!(of(Export::Constraints, "fleet").contains("\ntorch==2.14.1+cu126\n"));
+    assert!(of(Kind::Constraints, "fleet").contains("\ntorch==2.14.1+cu126\n"));
 }
 
 #[test]
 fn a_file_that_nobody_looked_up_is_named() {
     let lock = sample::lock();
-    for kind in [Export::Requirements, Export::Pylock] {
+    for kind in [Kind::Requirements, Kind::Pylock] {
         let error = export(kind, &lock, lock.target("arm").unwrap()).unwrap_err();
         assert!(error.to_string().contains("`torch` of target `arm`"), "{error}");
         assert!(error.help().unwrap().contains("gpuseal lock"));
@@ -98,7 +96,7 @@ fn a_file_that_nobody_looked_up_is_named() {
 
 #[test]
 fn pylock_is_pep_751() {
-    let text = of(Export::Pylock, "fleet");
+    let text = of(Kind::Pylock, "fleet");
     let lock: toml::Table = text.parse().unwrap();
     assert_eq!(lock["lock-version"].as_str(), Some("1.0"));
     assert_eq!(lock["requires-python"].as_str(), Some("==3.11.*"));
@@ -118,11 +116,14 @@ fn pylock_is_pep_751() {
     assert_eq!(wheel["name"].as_str(), Some("torch-2.14.1+cu126-py3-none-any.whl"));
     // PyPI's address is a setting of the installer.
     assert!(lock["packages"][3].get("index").is_none());
-    let lock: toml::Table = of(Export::Pylock, "compiled").parse().unwrap();
+    let lock: toml::Table = of(Kind::Pylock, "compiled").parse().unwrap();
     assert!(
         lock["packages"][0].get("sdist").is_some() && lock["packages"][0].get("wheels").is_none()
     );
-    assert_eq!(Export::Pylock.file_name(filled().target("fleet").unwrap()), "pylock.fleet.toml");
+    assert_eq!(
+        Kind::Pylock.file_name("fleet", &crate::render::Options::default()),
+        "pylock.fleet.toml"
+    );
 }
 
 fn targets<'l>(lock: &'l Lockfile, names: &[&str]) -> Vec<&'l Target> {
@@ -308,7 +309,7 @@ fn hostile_texts_reach_no_export() {
     let text = filled().to_toml();
     let old: Vec<usize> = names
         .iter()
-        .flat_map(|name| [Export::Requirements, Export::Constraints].map(|kind| of(kind, name)))
+        .flat_map(|name| [Kind::Requirements, Kind::Constraints].map(|kind| of(kind, name)))
         .map(|text| text.lines().count())
         .collect();
     let mut admitted = 0;
@@ -327,12 +328,12 @@ fn hostile_texts_reach_no_export() {
             admitted += 1;
             let mut counts = Vec::new();
             for target in &lock.targets {
-                for kind in [Export::Requirements, Export::Constraints] {
+                for kind in [Kind::Requirements, Kind::Constraints] {
                     let text = export(kind, &lock, target).unwrap();
                     assert!(!text.contains(hostile), "{key}: {hostile:?}");
                     counts.push(text.lines().count());
                 }
-                let pylock = export(Export::Pylock, &lock, target).unwrap();
+                let pylock = export(Kind::Pylock, &lock, target).unwrap();
                 pylock.parse::<toml::Table>().unwrap();
                 let fragment = uv::fragment(&lock, &[target]).unwrap();
                 fragment.parse::<toml::Table>().unwrap();

@@ -1,0 +1,237 @@
+//! `gpuseal render`
+
+mod place;
+mod uv;
+
+use std::path::Path;
+
+use super::args::{self, Render};
+use super::lock::lock_path;
+use super::output::Output;
+use crate::domain::shown;
+use crate::error::{Error, Exit};
+use crate::lock::{Lockfile, Target};
+use crate::render::{self, Gpu, ImageName, Kind, Options, Runtime, Shell};
+use crate::requirements::in_project;
+pub use place::{File, compared};
+use place::{How, place};
+
+/// The kind behind a word; `None` for uv, which is a part of another file.
+const fn kind_of(kind: args::Kind) -> Option<Kind> {
+    Some(match kind {
+        args::Kind::Dockerfile => Kind::Dockerfile,
+        args::Kind::Install => Kind::Install,
+        args::Kind::Compose => Kind::Compose,
+        args::Kind::Devcontainer => Kind::Devcontainer,
+        args::Kind::K8s => Kind::K8s,
+        args::Kind::Slurm => Kind::Slurm,
+        args::Kind::Apptainer => Kind::Apptainer,
+        args::Kind::Github => Kind::Github,
+        args::Kind::Gitlab => Kind::Gitlab,
+        args::Kind::Requirements => Kind::Requirements,
+        args::Kind::Pylock => Kind::Pylock,
+        args::Kind::Constraints => Kind::Constraints,
+        args::Kind::Uv => return None,
+    })
+}
+
+/// The files of a kind at their usual places in the project, for `lock --render`.
+///
+/// # Errors
+/// A value of the lock that may not reach a file; a kind that is part of another file.
+pub fn beside(kind: args::Kind, lock: &Lockfile, project: &Path) -> Result<Vec<File>, Error> {
+    let kind = kind_of(kind).ok_or_else(|| {
+        usage(
+            "`uv` is a part of pyproject.toml and no file of its own",
+            "run `gpuseal render uv --write` after",
+        )
+    })?;
+    let all: Vec<_> = lock.targets.iter().collect();
+    files(kind, lock, &all, &Options::default(), &in_project(project, kind.folder()))
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// No lock, a bad one, a bad template, an unwritable file.
+pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
+    let lock = Lockfile::read(&lock_path(&args.project))?;
+    let kind = kind_of(args.kind);
+    fitting(args, kind)?;
+    let targets = chosen(args, &lock)?;
+    let Some(kind) = kind else { return uv::run(args, &lock, &targets, output) };
+    let template = args.template.as_ref().map(fs_err::read_to_string).transpose()?;
+    let image = args.image.as_deref().map(str::parse::<ImageName>).transpose().map_err(|err| {
+        usage(&err.to_string(), "give --image the name that the built image is pushed or pulled by")
+    })?;
+    if let Some(name) = image.as_ref().filter(|name| name.is_whole() && targets.len() > 1) {
+        return Err(usage(
+            &format!(
+                "`{name}` names one image, and there are several targets: {}",
+                names(&targets)
+            ),
+            "leave out the tag, so that each target gets its own, or choose one with --target",
+        ));
+    }
+    let options = Options {
+        user_template: template.as_deref(),
+        no_syntax_line: args.no_syntax_line,
+        shell: match args.shell {
+            Some(args::Shell::Powershell) => Shell::Powershell,
+            _ => Shell::Sh,
+        },
+        image: image.as_ref(),
+        dra: args.dra,
+        runtime: match args.runtime {
+            Some(args::Runtime::Apptainer) => Runtime::Apptainer,
+            _ => Runtime::Pyxis,
+        },
+        gpu: match args.gpu {
+            Some(args::Gpu::Optional) => Gpu::Optional,
+            _ => Gpu::Required,
+        },
+    };
+    let how = How::of(args);
+    let folder = match &args.output {
+        Some(path) if is_folder(path) => Some(path.clone()),
+        // What is compared without a place is what `lock --render` writes.
+        None if how.compares() => Some(in_project(&args.project, kind.folder())),
+        _ => None,
+    };
+    if let Some(folder) = folder {
+        return place(&files(kind, &lock, &targets, &options, &folder)?, how, output);
+    }
+    if kind.each() {
+        one(kind, &targets, args, &options)?;
+    }
+    let text = render::render(kind, &lock, &targets, &options)?;
+    match &args.output {
+        None => {
+            output.data(&text)?;
+            Ok(Exit::Done)
+        }
+        Some(path) => place(&[File::new(path.clone(), text, &options)], how, output),
+    }
+}
+
+fn usage(message: &str, help: &str) -> Error {
+    Error::Usage { message: message.into(), help: Some(help.into()) }
+}
+
+/// Flags that say something to the kind that is rendered.
+fn fitting(args: &Render, kind: Option<Kind>) -> Result<(), Error> {
+    let is = |kinds: &[Kind]| kind.is_some_and(|kind| kinds.contains(&kind));
+    let templates: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| kind.has_template()).collect();
+    let image =
+        [Kind::Compose, Kind::K8s, Kind::Slurm, Kind::Apptainer, Kind::Github, Kind::Gitlab];
+    for (given, flag, of) in [
+        (args.template.is_some(), "--template", &templates[..]),
+        (args.no_syntax_line, "--no-syntax-line", &[Kind::Dockerfile]),
+        (args.shell.is_some(), "--shell", &[Kind::Install]),
+        (args.image.is_some(), "--image", &image),
+        (args.dra, "--dra", &[Kind::K8s]),
+        (args.runtime.is_some(), "--runtime", &[Kind::Slurm]),
+        (args.gpu.is_some(), "--gpu", &[Kind::Devcontainer]),
+    ] {
+        if given && !is(of) {
+            let of: Vec<_> = of.iter().map(|kind| format!("`{}`", kind.word())).collect();
+            return Err(usage(&format!("{flag} is for {}", of.join(", ")), "leave it out"));
+        }
+    }
+    if args.write && kind.is_some() {
+        return Err(usage("--write is for `uv`", "name a file with -o"));
+    }
+    Ok(())
+}
+
+fn is_folder(path: &Path) -> bool {
+    path.is_dir() || path.to_string_lossy().ends_with(['/', std::path::MAIN_SEPARATOR])
+}
+
+/// The targets that were asked for, or all.
+fn chosen<'l>(args: &Render, lock: &'l Lockfile) -> Result<Vec<&'l Target>, Error> {
+    if let Some(name) = args.targets.iter().find(|name| lock.target(name).is_none()) {
+        return Err(usage(
+            &format!("the lock has no target `{}`", shown(name)),
+            &format!("targets are {}", names(&lock.targets.iter().collect::<Vec<_>>())),
+        ));
+    }
+    let asked = |target: &&Target| args.targets.iter().any(|name| name == target.name.as_str());
+    Ok(lock.targets.iter().filter(|target| args.targets.is_empty() || asked(target)).collect())
+}
+
+fn names(targets: &[&Target]) -> String {
+    const MOST: usize = 10;
+    let mut names: Vec<_> = targets.iter().map(|target| target.name.to_string()).collect();
+    let more = names.len().saturating_sub(MOST);
+    names.truncate(MOST);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    names.join(", ") + &more
+}
+
+/// The files of a kind in a folder: one, or one for each target.
+fn files(
+    kind: Kind,
+    lock: &Lockfile,
+    targets: &[&Target],
+    options: &Options<'_>,
+    folder: &Path,
+) -> Result<Vec<File>, Error> {
+    let file = |name: &str, targets: &[&Target]| {
+        let path = folder.join(kind.file_name(name, options));
+        Ok::<_, Error>(File::usual(path, render::render(kind, lock, targets, options)?, options))
+    };
+    if !kind.each() {
+        return Ok(vec![file("", targets)?]);
+    }
+    targets.iter().map(|target| file(target.name.as_str(), &[target])).collect()
+}
+
+/// A kind with a file for each target, and a place for one of them.
+fn one(kind: Kind, targets: &[&Target], args: &Render, options: &Options<'_>) -> Result<(), Error> {
+    let [target] = targets else {
+        return Err(usage(
+            &format!(
+                "each target has its own {}, and there are several: {}",
+                kind.word(),
+                names(targets)
+            ),
+            "choose one with --target, or write all into a folder with -o DIR",
+        ));
+    };
+    let name = args.output.as_ref().and_then(|path| path.file_name()).map(|n| n.to_string_lossy());
+    if let Some(name) = name.filter(|name| kind == Kind::Pylock && !is_pylock(name)) {
+        return Err(usage(
+            &format!(
+                "`{}` cannot name a pylock.toml: installers would not take it for one",
+                shown(&name)
+            ),
+            &format!("call it pylock.toml or {}", kind.file_name(target.name.as_str(), options)),
+        ));
+    }
+    Ok(())
+}
+
+/// PEP 751: `pylock.toml`, or one name between two dots.
+fn is_pylock(name: &str) -> bool {
+    let inner = name.strip_prefix("pylock.").and_then(|rest| rest.strip_suffix("toml"));
+    inner.is_some_and(|inner| {
+        inner.is_empty()
+            || inner.strip_suffix('.').is_some_and(|name| !name.is_empty() && !name.contains('.'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_pylock;
+
+    #[test]
+    fn names_of_pep_751() {
+        for name in ["pylock.toml", "pylock.train.toml", "pylock.a100-80_x.toml"] {
+            assert!(is_pylock(name), "{name}");
+        }
+        for name in ["pylock..toml", "pylock.a.b.toml", "lock.toml", "pylock.train", "pylocktoml"] {
+            assert!(!is_pylock(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! `gpuseal render uv`: a fragment, or an edit of the project's pyproject.toml.
+
+use super::place::{File, How, in_its_line_ends, place};
+use super::{Render, usage};
+use crate::cli::output::Output;
+use crate::error::{Error, Exit};
+use crate::lock::{Lockfile, Target};
+use crate::render::export::uv;
+use crate::requirements::in_project;
+use crate::requirements::project::Files;
+
+/// Largest pyproject.toml that is edited, in bytes.
+const MAX_BYTES: usize = 2 * 1024 * 1024;
+
+pub(super) fn run(
+    args: &Render,
+    lock: &Lockfile,
+    targets: &[&Target],
+    output: &Output,
+) -> Result<Exit, Error> {
+    if args.write {
+        return edited(args, lock, targets, output);
+    }
+    let text = uv::fragment(lock, targets)?;
+    match &args.output {
+        Some(path) => place(&[File::edited(path.clone(), text)], How::of(args), output),
+        None if How::of(args).compares() => Err(usage(
+            "`uv` is a part of pyproject.toml and no file of its own",
+            "compare the project's with --write, or a file that you name with -o",
+        )),
+        None => {
+            output.data(&text)?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// `--write`
+fn edited(
+    args: &Render,
+    lock: &Lockfile,
+    targets: &[&Target],
+    output: &Output,
+) -> Result<Exit, Error> {
+    let path = in_project(&args.project, "pyproject.toml");
+    if !path.is_file() {
+        return Err(usage(
+            &format!("there is no `{}` to edit", path.display()),
+            "run `uv init` first, or render `uv` without --write",
+        ));
+    }
+    // The reader of projects has bounds for size and depth, and opens nothing outside.
+    Files::of(&args.project)?.read(&path, MAX_BYTES)?.toml()?;
+    let old = fs_err::read_to_string(&path)?;
+    let new = in_its_line_ends(&old, |body| uv::edit(body, lock, targets, args.force))?;
+    place(&[File::edited(path, new)], How::of(args), output)
+}
