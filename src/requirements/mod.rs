@@ -260,6 +260,10 @@ words! {
         Compile = "compile",
         /// CUDA extensions are compiled in the build.
         Nvcc = "nvcc",
+        /// CUDA extensions are compiled while the program runs: the image itself gets the toolkit.
+        NvccRuntime = "nvcc-runtime",
+        /// Programs beside torch load CUDA's libraries from the system.
+        CudaRuntime = "cuda-runtime",
         /// Several GPUs talk to each other.
         Nccl = "nccl",
         /// 8-bit floating point: capability 8.9 or newer.

@@ -407,7 +407,9 @@ impl<'m> Search<'_, 'm> {
             compiles: self.problem.needs.contains(&Need::Compile),
             // What is compiled is compiled in an image of the very CUDA: the cards are judged by it.
             nvcc: wheel.cuda().filter(|_| {
-                self.problem.needs.contains(&Need::Nvcc) || pins.iter().any(|p| p.source_build)
+                let needs = [Need::Nvcc, Need::NvccRuntime];
+                needs.iter().any(|need| self.problem.needs.contains(need))
+                    || pins.iter().any(|p| p.source_build)
             }),
             ..Case::default()
         };
