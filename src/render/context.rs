@@ -24,12 +24,26 @@ pub struct Page {
     pub pypi_url: Option<String>,
     /// A Dockerfile names its frontend in a `# syntax=` line.
     pub syntax_line: bool,
+    /// A Dockerfile is a part of the user's own: no head and no last stage.
+    pub managed: bool,
     /// Build requirements of packages that are compiled.
     pub build_tools: &'static [&'static str],
     /// Targets, in the order of the lock. For a Dockerfile those for Linux only.
     pub targets: Vec<Target>,
+    /// The first target for each architecture, where the targets of a Dockerfile are for more than one;
+    /// else empty.
+    pub by_arch: Vec<ByArch>,
     /// Targets that this kind cannot serve.
     pub left_out: Vec<LeftOut>,
+}
+
+/// A target that stands for its architecture.
+#[derive(Debug, Clone, Serialize)]
+pub struct ByArch {
+    /// `arm64`
+    pub arch: String,
+    /// Name of the target.
+    pub target: String,
 }
 
 /// Facts about the lock.
@@ -93,9 +107,11 @@ pub struct Target {
     pub compile: Option<Compile>,
     /// Debian packages of the result.
     pub apt: Vec<String>,
-    /// Every package with the digest of its file, as lines of a requirement file; empty where a file is
-    /// not known, or where one is compiled.
+    /// Every package that is not compiled with the digest of its file, as lines of a requirement file;
+    /// empty where one of the files is not known.
     pub locked: Vec<String>,
+    /// The same of the packages that are compiled: the digests are those of their sources.
+    pub locked_sources: Vec<String>,
     /// Packages from indexes of their own, torch first: one install line each.
     pub from_index: Vec<FromIndex>,
     /// Requirements from PyPI, by name.
@@ -122,6 +138,8 @@ pub struct Image {
     pub reference: String,
     /// The same in full, `docker.io/library/python:3.12-slim-trixie`.
     pub full_name: String,
+    /// `sha256:...`; null where nobody asked a registry.
+    pub digest: Option<String>,
     /// It has no Python that fits, so uv installs one in /opt/python.
     pub bare: bool,
 }
@@ -196,6 +214,8 @@ impl Page {
             pypi_url: lock.index_url(Index::Pypi),
             build_tools: BUILD_TOOLS,
             syntax_line: !options.no_syntax_line,
+            managed: options.managed,
+            by_arch: by_arch(&targets),
             targets: targets
                 .into_iter()
                 .map(|target| Target::new(target, lock, &digest, options.image))
@@ -215,7 +235,6 @@ impl Target {
         digest: &Sha256,
         image: Option<&ImageName>,
     ) -> Self {
-        let platform = target.platform.name();
         let mut requested: Vec<_> = target.packages.iter().filter(|p| p.requested).collect();
         requested.sort_by_key(|p| p.name.as_str() != "torch");
         let (source, ready): (Vec<_>, Vec<_>) = requested.into_iter().partition(|p| p.source_build);
@@ -234,8 +253,8 @@ impl Target {
         Self {
             name: target.name.to_string(),
             image: ImageName::of(image, target, digest),
-            platform: platform.into(),
-            arch: platform.split_once('/').map_or(platform, |(_, arch)| arch).into(),
+            platform: target.platform.name().into(),
+            arch: arch(target.platform).into(),
             python: target.python.to_string(),
             python_series: PythonVersion { patch: None, ..target.python }.to_string(),
             torch: target.torch_version(),
@@ -264,7 +283,8 @@ impl Target {
             ),
             compile: compile(lock, target, !source.is_empty()),
             apt: target.base.apt.iter().map(ToString::to_string).collect(),
-            locked: locked(target),
+            locked: locked(target, false),
+            locked_sources: locked(target, true),
             from_index,
             from_pypi: pypi.map(|p| requirement(p)).collect(),
             from_source: source.into_iter().map(requirement).collect(),
@@ -311,26 +331,52 @@ impl Image {
                 Fetched::Digest(digest) => format!("{name}@{digest}"),
                 Fetched::Unfetched => name,
             },
+            digest: match digest {
+                Fetched::Digest(digest) => Some(digest.to_string()),
+                Fetched::Unfetched => None,
+            },
             // The official images have the ordinary interpreter only.
             bare: repository.as_str() != "python" || python.free_threaded,
         }
     }
 }
 
-/// The lines of a target whose every file is known and ready.
+/// The first target for each architecture, where there are several.
+fn by_arch(targets: &[&lock::Target]) -> Vec<ByArch> {
+    let mut rows: Vec<ByArch> = Vec::new();
+    for target in targets {
+        let arch = arch(target.platform);
+        if !rows.iter().any(|row| row.arch == arch) {
+            rows.push(ByArch { arch: arch.into(), target: target.name.to_string() });
+        }
+    }
+    if rows.len() < 2 {
+        rows.clear();
+    }
+    rows
+}
+
+/// `arm64` of `linux/arm64`, as `TARGETARCH` says it.
+fn arch(platform: Platform) -> &'static str {
+    let name = platform.name();
+    name.split_once('/').map_or(name, |(_, arch)| arch)
+}
+
+/// The lines of the packages that are compiled, or of those that are not, where every file is known.
 ///
 /// What PyPI serves is named by version and digest, so that the user's own mirror will do; another
 /// index would be a choice for the installer, so its files are named by address.
-fn locked(target: &lock::Target) -> Vec<String> {
+fn locked(target: &lock::Target, compiled: bool) -> Vec<String> {
     let line = |package: &lock::Package| {
-        let file = package.file.as_ref().filter(|_| !package.source_build)?;
+        let file = package.file.as_ref()?;
         let name = match package.index {
             Index::Pypi => exact(package)?,
             Index::Pytorch(_) => format!("{} @ {}", package.name, file.url),
         };
         Some(format!("{name} --hash={}", file.sha256))
     };
-    target.packages.iter().map(line).collect::<Option<_>>().unwrap_or_default()
+    let packages = target.packages.iter().filter(|package| package.source_build == compiled);
+    packages.map(line).collect::<Option<_>>().unwrap_or_default()
 }
 
 /// `torchvision==0.24.1+cu126`, where the version is known.

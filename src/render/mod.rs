@@ -168,6 +168,8 @@ pub struct Options<'a> {
     pub user_template: Option<&'a str>,
     /// A Dockerfile without its `# syntax=` line, for builders that cannot fetch the frontend.
     pub no_syntax_line: bool,
+    /// A Dockerfile is a block in the user's own.
+    pub managed: bool,
     /// Of an install script.
     pub shell: Shell,
     /// What the built image is called, for what runs or pushes it.

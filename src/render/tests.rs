@@ -51,7 +51,12 @@ fn a_dockerfile_has_a_stage_for_each_target() {
                 && text.contains(&format!(" AS {stage}.build\n"))
         );
     }
-    assert!(text.ends_with("\nFROM train\n"));
+    // They are for two architectures, so the last stage is chosen by it.
+    assert!(text.ends_with("\nFROM train AS gpuseal.amd64\nFROM arm AS gpuseal.arm64\nFROM gpuseal.${TARGETARCH} AS gpuseal.image\n"), "{text}");
+    let mut same = sample::lock();
+    same.targets.retain(|t| t.name.as_str() != "arm");
+    let text = built_in(Kind::Dockerfile, &same);
+    assert!(text.ends_with("\nFROM train\n") && text.contains("Without --target the first"));
     assert!(text.contains("Left out: target desk is for windows/amd64"));
     let one = built_in(Kind::Dockerfile, &only("arm"));
     assert!(one.ends_with("CMD [\"python\"]\n"));
@@ -63,7 +68,7 @@ fn a_dockerfile_has_a_stage_for_each_target() {
 fn packages_come_from_one_index_each() {
     let text = built_in(Kind::Dockerfile, &only("fleet"));
     assert!(text.contains("--index-url https://download.pytorch.org/whl/cu126 \\\n      torch==2.14.1+cu126 \\\n      torchvision==0.29.1+cu126\n"));
-    assert!(text.contains("printf '%s\\n' torch==2.14.1+cu126 torchvision==0.29.1+cu126 vllm==0.25.0 > /opt/constraints.txt"));
+    assert!(text.contains("COPY <<'EOF' /opt/constraints.txt\ntorch==2.14.1+cu126\ntorchvision==0.29.1+cu126\nvllm==0.25.0\nEOF\n\nRUN"));
     assert!(text.contains("--constraint /opt/constraints.txt \\\n      vllm==0.25.0\n"));
     assert!(!text.contains("nvidia-cudnn"));
     let text = built_in(Kind::Dockerfile, &only("train"));
@@ -171,8 +176,13 @@ fn known_files_are_installed_by_their_digests() {
         let packages = complete(name).targets[0].packages.len();
         assert_eq!(text.matches("--hash=sha256:").count(), packages);
     }
-    // What is compiled is no ready file.
-    assert!(!built_in(Kind::Dockerfile, &complete("compiled")).contains("--require-hashes"));
+    // What is compiled is no ready file: the digest is that of its source.
+    let text = built_in(Kind::Dockerfile, &complete("compiled"));
+    assert!(text.contains("COPY <<'EOF' /opt/sources.txt\nflash-attn==2.8.3 --hash=sha256:"));
+    assert!(text.contains("/opt/wheels --require-hashes --requirement /opt/sources.txt\n"));
+    assert_eq!(text.matches("\nflash-attn==2.8.3").count(), 1);
+    assert_eq!(text.matches("\ntorch==2.10.0 --hash=sha256:").count(), 2, "{text}");
+    assert!(!text.contains("--index-url"));
 }
 
 #[test]

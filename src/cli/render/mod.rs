@@ -76,6 +76,7 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
     let options = Options {
         user_template: template.as_deref(),
         no_syntax_line: args.no_syntax_line,
+        managed: false,
         shell: match args.shell {
             Some(args::Shell::Powershell) => Shell::Powershell,
             _ => Shell::Sh,
