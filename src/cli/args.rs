@@ -352,6 +352,9 @@ pub struct Render {
     /// A Tera template of your own, with the same context: `gpuseal schema template-context`.
     #[arg(long, value_name = "FILE")]
     pub template: Option<PathBuf>,
+    /// Keep the stages in a marked block of a Dockerfile of your own: the project's, or -o FILE.
+    #[arg(long)]
+    pub managed: bool,
     /// Leave out the `# syntax=` line, for builders that cannot fetch the frontend; of dockerfile.
     #[arg(long)]
     pub no_syntax_line: bool,

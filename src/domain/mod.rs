@@ -3,6 +3,7 @@
 //! Ground floor: reads no file, opens no library, knows nothing of YAML or of the command line.
 //! A value that exists has been checked; each type lists in its tests what it reads and refuses.
 
+mod block;
 mod condition;
 mod digest;
 mod finding;
@@ -11,6 +12,7 @@ mod package;
 mod platform;
 mod version;
 
+pub use block::{BLOCK_END, BLOCK_START, is_block_mark, without_block};
 pub use condition::{Compare, Condition, Setting, Variable};
 pub use digest::{Hasher, Sha256};
 pub use finding::{Code, Fact, Finding, Place, Severity};

@@ -9,6 +9,7 @@ mod deploy;
 pub mod export;
 mod filters;
 mod image;
+pub mod managed;
 mod template;
 
 use crate::lock::{Lockfile, Target};
@@ -231,6 +232,9 @@ pub enum Error {
     /// The file that is to be edited is not as it should be.
     #[error("pyproject.toml: {0}")]
     Pyproject(String),
+    /// The block in a Dockerfile is not as it was written, or cannot be there.
+    #[error("the Dockerfile cannot take the block: {0}")]
+    Block(String),
     /// There is no target left to render.
     #[error("no target of the lock is for Linux: there is no container image to describe")]
     NoContainer,
@@ -246,6 +250,7 @@ impl Error {
             Self::TwoBuilds { .. } => "choose one of them with --target, or render `pylock` or `requirements`, which have a file for each".into(),
             Self::OtherSource { .. } => "take it out, or replace it with --force".into(),
             Self::Pyproject(_) => "mend it, or render `uv` without --write and copy what is missing".into(),
+            Self::Block(_) => "mend the Dockerfile by hand, or replace an edited block with --force".into(),
             Self::NoContainer => "run `gpuseal render install`, or add a target with `platform: linux/amd64`".into(),
         })
     }

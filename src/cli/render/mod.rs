@@ -1,5 +1,6 @@
 //! `gpuseal render`
 
+mod dockerfile;
 mod place;
 mod uv;
 
@@ -47,7 +48,8 @@ pub fn beside(kind: args::Kind, lock: &Lockfile, project: &Path) -> Result<Vec<F
         )
     })?;
     let all: Vec<_> = lock.targets.iter().collect();
-    files(kind, lock, &all, &Options::default(), &in_project(project, kind.folder()))
+    let folder = in_project(project, kind.folder());
+    files(kind, lock, &all, &Options::default(), How::default(), &folder)
 }
 
 /// Runs the command.
@@ -76,7 +78,7 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
     let options = Options {
         user_template: template.as_deref(),
         no_syntax_line: args.no_syntax_line,
-        managed: false,
+        managed: args.managed,
         shell: match args.shell {
             Some(args::Shell::Powershell) => Shell::Powershell,
             _ => Shell::Sh,
@@ -95,12 +97,17 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
     let how = How::of(args);
     let folder = match &args.output {
         Some(path) if is_folder(path) => Some(path.clone()),
-        // What is compared without a place is what `lock --render` writes.
-        None if how.compares() => Some(in_project(&args.project, kind.folder())),
+        // What is compared or edited without a place is what `lock --render` writes.
+        None if how.compares() || args.managed => Some(in_project(&args.project, kind.folder())),
         _ => None,
     };
     if let Some(folder) = folder {
-        return place(&files(kind, &lock, &targets, &options, &folder)?, how, output);
+        let files = files(kind, &lock, &targets, &options, how, &folder)?;
+        return place(&files, how, output);
+    }
+    if let (Kind::Dockerfile, Some(path)) = (kind, &args.output) {
+        let files = dockerfile::files(path.clone(), &lock, &targets, &options, how)?;
+        return place(&files, how, output);
     }
     if kind.each() {
         one(kind, &targets, args, &options)?;
@@ -127,6 +134,7 @@ fn fitting(args: &Render, kind: Option<Kind>) -> Result<(), Error> {
         [Kind::Compose, Kind::K8s, Kind::Slurm, Kind::Apptainer, Kind::Github, Kind::Gitlab];
     for (given, flag, of) in [
         (args.template.is_some(), "--template", &templates[..]),
+        (args.managed, "--managed", &[Kind::Dockerfile]),
         (args.no_syntax_line, "--no-syntax-line", &[Kind::Dockerfile]),
         (args.shell.is_some(), "--shell", &[Kind::Install]),
         (args.image.is_some(), "--image", &image),
@@ -176,10 +184,15 @@ fn files(
     lock: &Lockfile,
     targets: &[&Target],
     options: &Options<'_>,
+    how: How,
     folder: &Path,
 ) -> Result<Vec<File>, Error> {
+    if kind == Kind::Dockerfile {
+        let path = in_project(folder, &kind.file_name("", options));
+        return dockerfile::files(path, lock, targets, options, how);
+    }
     let file = |name: &str, targets: &[&Target]| {
-        let path = folder.join(kind.file_name(name, options));
+        let path = in_project(folder, &kind.file_name(name, options));
         Ok::<_, Error>(File::usual(path, render::render(kind, lock, targets, options)?, options))
     };
     if !kind.each() {

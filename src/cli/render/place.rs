@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Render;
-use crate::cli::output::{Output, write_whole};
+use crate::cli::output::{Output, write_new, write_whole};
 use crate::error::{Error, Exit};
 use crate::render::Options;
 
@@ -20,13 +20,15 @@ pub struct File {
     edited: bool,
     /// It has its usual place, so folders on the way are made.
     usual: bool,
+    /// It is written once, and then the user's own.
+    once: bool,
 }
 
 impl File {
     /// A file that is rendered as a whole.
     pub(super) fn new(path: PathBuf, text: String, options: &Options<'_>) -> Self {
         // What a template of the user's writes need not say whose it is.
-        Self { path, text, edited: options.user_template.is_some(), usual: false }
+        Self { path, text, edited: options.user_template.is_some(), usual: false, once: false }
     }
 
     /// The same, at its usual place: folders on the way to it are made.
@@ -36,7 +38,12 @@ impl File {
 
     /// A file of the user's in which a part is ours.
     pub(super) const fn edited(path: PathBuf, text: String) -> Self {
-        Self { path, text, edited: true, usual: false }
+        Self { path, text, edited: true, usual: false, once: false }
+    }
+
+    /// A file that is missing, for the user to go on with; never over one that stands there.
+    pub(super) const fn first(path: PathBuf, text: String) -> Self {
+        Self { path, text, edited: false, usual: false, once: true }
     }
 
     /// Writes it; says whether anything changed.
@@ -45,6 +52,12 @@ impl File {
     /// It stands in for something that somebody wrote by hand; the folder is not writable.
     pub fn write(&self, force: bool) -> Result<bool, Error> {
         self.free(force)?;
+        if self.once {
+            return match write_new(&self.path, &self.text) {
+                Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+                other => Ok(other.map(|()| true)?),
+            };
+        }
         if let Some(folder) = self.path.parent().filter(|_| self.usual) {
             fs_err::create_dir_all(folder)?;
         }
@@ -58,8 +71,9 @@ impl File {
     /// # Errors
     /// Somebody wrote it by hand.
     pub fn free(&self, force: bool) -> Result<(), Error> {
+        let asked = !force && !self.edited && !self.once;
         match fs_err::read(&self.path) {
-            Ok(old) if !force && !self.edited && !is_ours(&old) => Err(Error::Usage {
+            Ok(old) if asked && !is_ours(&old) => Err(Error::Usage {
                 message: format!(
                     "`{}` was not written by gpuseal, and would be lost",
                     self.path.display()
@@ -79,11 +93,12 @@ fn is_ours(old: &[u8]) -> bool {
 }
 
 /// What is done with the files.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct How {
     check: bool,
     diff: bool,
-    force: bool,
+    /// What was written or changed by hand may go.
+    pub(super) force: bool,
 }
 
 impl How {
@@ -139,7 +154,7 @@ pub fn compared(files: &[File], output: &Output) -> Result<Exit, Error> {
 fn differing<'f>(files: &'f [File], output: &Output) -> Result<Vec<&'f File>, Error> {
     let mut text = String::new();
     let mut stale = Vec::new();
-    for file in files {
+    for file in files.iter().filter(|file| !file.once) {
         let old = fs_err::read(&file.path).ok();
         let old = old.as_deref().map(String::from_utf8_lossy);
         if old.as_deref() != Some(&file.text) {

@@ -28,7 +28,7 @@ use super::demand::{By, Choice, CudaSaid, Demand, Image, Kind, PythonSaid};
 use super::marker::Marker;
 use super::reader::Reader;
 use super::source::Text;
-use crate::domain::{WheelVariant, shown};
+use crate::domain::{WheelVariant, shown, without_block};
 use crate::requirements::Error;
 
 /// A stage, before its instructions are read.
@@ -50,7 +50,7 @@ pub fn read(text: &Text, reader: &mut Reader, choice: Option<&Choice>) -> Result
     reader.began(text, "Dockerfile");
     let before =
         (reader.project.indexes.len(), reader.project.cuda.len(), reader.project.findings.len());
-    let (instructions, escape) = lines::read(&text.text);
+    let (instructions, escape) = lines::read(&without_block(&text.text));
     let dialect = Dialect::Docker(escape);
     let mut globals = Vars::default();
     let stages = stages(&instructions, dialect, &mut globals);

@@ -1,0 +1,114 @@
+//! Where a Dockerfile goes: a whole file, a block in somebody's own, and what stands beside it.
+
+mod support;
+
+use std::path::Path;
+
+use support::{files, folder, run, write};
+
+const CONFIG: &str =
+    "torch: \"2.9.1\"\npython: \"3.12\"\ntargets:\n  edge: {gpus: [l4], driver: \"550\"}\n";
+const OWN: &str = "# syntax=docker/dockerfile:1\n# check=error=true\nARG WHAT=edge\n\n# The program itself.\nFROM ${WHAT}\nCOPY . /home/app\n";
+
+fn locked(more: &[(&str, &str)]) -> tempfile::TempDir {
+    let project = folder(&[&[("gpuseal.yaml", CONFIG)], more].concat());
+    run(project.path(), &["lock", "--offline"]).says(0, &["wrote"]);
+    project
+}
+
+fn read(project: &Path, name: &str) -> String {
+    fs_err::read_to_string(project.join(name)).expect(name)
+}
+
+#[test]
+fn a_block_in_the_users_own_dockerfile() {
+    let project = locked(&[("Dockerfile", OWN)]);
+    let at = project.path();
+    run(at, &["render", "dockerfile", "--managed", "--check"])
+        .says(1, &["lock-stale", "--- Dockerfile", "+# >>> gpuseal", "+FROM python:3.12"]);
+    assert_eq!(read(at, "Dockerfile"), OWN);
+    run(at, &["render", "dockerfile", "--managed"]).says(0, &["wrote Dockerfile", ".dockerignore"]);
+    let first = read(at, "Dockerfile");
+    let (before, after) = OWN.split_once("# The program").expect("both");
+    assert!(first.starts_with(&format!("{before}# >>> gpuseal: ")), "{first}");
+    assert!(first.ends_with(&format!("# <<< gpuseal\n\n# The program{after}")), "{first}");
+    assert_eq!(first.matches("# syntax=").count(), 1);
+    assert!(!first.contains("Written by gpuseal"));
+    // From now on every way to render it keeps the block.
+    for args in [
+        &["render", "dockerfile", "--managed"][..],
+        &["render", "dockerfile", "-o", "Dockerfile"],
+        &["lock", "--offline", "--render", "dockerfile"],
+        &["lock", "--frozen", "--render", "dockerfile"],
+    ] {
+        run(at, args).says(0, &["unchanged Dockerfile"]);
+    }
+    run(at, &["render", "dockerfile", "--check"]).says(0, &[]);
+    // What follows from the lock is no new demand.
+    assert!(!run(at, &["inputs"]).all().contains("Dockerfile:"));
+    run(at, &["lock", "--offline", "--check", "--render", "dockerfile"]).says(0, &[]);
+    // Another lock changes the block alone.
+    write(at, "gpuseal.yaml", CONFIG.replace("l4", "l40s"));
+    run(at, &["lock", "--offline", "--render", "dockerfile"]).says(0, &["wrote Dockerfile"]);
+    let second = read(at, "Dockerfile");
+    assert!(second.contains("L40S") && !first.contains("L40S"));
+    assert!(second.ends_with(&format!("# <<< gpuseal\n\n# The program{after}")));
+    // Edited by hand, it is shown and not lost.
+    let edited = second.replace("WORKDIR /home/app", "WORKDIR /srv");
+    write(at, "Dockerfile", &edited);
+    run(at, &["render", "dockerfile"]).says(0, &["Written by gpuseal"]);
+    run(at, &["render", "dockerfile", "--check"]).says(1, &["-WORKDIR /srv", "+WORKDIR /home/app"]);
+    for args in [
+        &["render", "dockerfile", "--managed"][..],
+        &["lock", "--offline", "--render", "dockerfile"],
+    ] {
+        run(at, args).says(2, &["edited by hand", "--force"]);
+        assert_eq!(read(at, "Dockerfile"), edited);
+    }
+    run(at, &["render", "dockerfile", "--managed", "--force"]).says(0, &["wrote"]);
+    assert_eq!(read(at, "Dockerfile"), second);
+}
+
+#[test]
+fn windows_line_ends_stay() {
+    let own = OWN.replace('\n', "\r\n");
+    let project = locked(&[("docker/gpu.Dockerfile", &own)]);
+    let at = project.path();
+    let args = ["render", "dockerfile", "--managed", "-o", "docker/gpu.Dockerfile"];
+    run(at, &args).says(0, &["wrote docker/gpu.Dockerfile", "gpu.Dockerfile.dockerignore"]);
+    let new = read(at, "docker/gpu.Dockerfile");
+    assert!(!new.replace("\r\n", "").contains('\n') && new.contains("# <<< gpuseal\r\n"));
+    run(at, &args).says(0, &["unchanged"]);
+    // What cannot take a block is left as it is.
+    for (text, part) in [
+        ("FROM x AS edge\n", "a stage `edge` of its own"),
+        ("# escape=`\nFROM x\n", "`# escape=``"),
+        ("# <<< gpuseal\n", "no pair"),
+    ] {
+        write(at, "Other", text);
+        run(at, &["render", "dockerfile", "--managed", "-o", "Other"]).says(2, &[part, "help: "]);
+        assert_eq!(read(at, "Other"), text);
+    }
+    write(at, "Other", b"\xff\xfe\x00F");
+    run(at, &["render", "dockerfile", "-o", "Other"]).says(2, &["`Other` is no Dockerfile"]);
+}
+
+#[test]
+fn a_list_of_what_stays_out_comes_once() {
+    let project = locked(&[]);
+    let at = project.path();
+    run(at, &["render", "dockerfile", "--check"]).says(1, &["--- /dev/null"]);
+    assert_eq!(files(at), ["gpuseal.lock", "gpuseal.yaml"]);
+    run(at, &["render", "dockerfile", "-o", "Dockerfile"]).says(0, &["wrote .dockerignore"]);
+    assert!(read(at, ".dockerignore").contains("\n.git\n"));
+    write(at, ".dockerignore", "mine\n");
+    run(at, &["render", "dockerfile", "-o", "Dockerfile", "--no-syntax-line"]).says(0, &["wrote"]);
+    assert_eq!(read(at, ".dockerignore"), "mine\n");
+    assert!(read(at, "Dockerfile").starts_with("# Written by gpuseal"));
+    run(at, &["render", "dockerfile", "-o", "."]).says(0, &["wrote Dockerfile"]);
+    assert!(read(at, "Dockerfile").starts_with("# syntax="));
+    // Managed from the start.
+    fs_err::remove_file(at.join("Dockerfile")).expect("a file");
+    run(at, &["render", "dockerfile", "--managed"]).says(0, &["wrote Dockerfile"]);
+    assert!(read(at, "Dockerfile").starts_with("# syntax=docker/dockerfile:1\n# >>> gpuseal: "));
+}
