@@ -121,6 +121,7 @@ fn may(room: &str) -> &'static [&'static str] {
             "net",
             "report",
             "error",
+            "yaml",
         ],
         "main" => &["cli", "error"],
         // The ground floor, the reader of YAML, and the map.

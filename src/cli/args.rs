@@ -84,6 +84,8 @@ pub enum Command {
     /// Show, compare and check the compatibility matrix.
     #[command(subcommand)]
     Matrix(MatrixCommand),
+    /// Print a JSON Schema.
+    Schema(Schema),
 }
 
 /// Machines that the image is to run on.
@@ -431,6 +433,21 @@ pub enum Kind {
     Constraints,
     /// Indexes and sources for the pyproject.toml of a project that uses uv.
     Uv,
+}
+
+/// `gpuseal schema`
+#[derive(Debug, Args)]
+pub struct Schema {
+    /// Of what.
+    #[arg(value_enum)]
+    pub of: Described,
+}
+
+/// What has a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Described {
+    /// What the templates of `render` see, your own too.
+    TemplateContext,
 }
 
 /// `gpuseal matrix`

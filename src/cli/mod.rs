@@ -84,6 +84,12 @@ fn run(mut cli: Cli, output: &Output) -> Result<Exit, Error> {
         }
         args::Command::Lock(args) => lock::run(args, &load_wanted(&args.wanted)?, output),
         args::Command::Render(args) => render::run(args, output),
+        args::Command::Schema(args) => match args.of {
+            args::Described::TemplateContext => {
+                output.data(crate::render::SCHEMA)?;
+                Ok(Exit::Done)
+            }
+        },
         args::Command::Matrix(args) => matrix::run(args, global, output),
     }
 }

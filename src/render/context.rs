@@ -15,8 +15,44 @@ const UV_IMAGE: &str = "ghcr.io/astral-sh/uv:0.13.8";
 /// What packages without a ready file need to be compiled; taken into no image.
 const BUILD_TOOLS: &[&str] = &["ninja", "packaging", "pip", "psutil", "setuptools", "wheel"];
 
-/// The whole context.
+/// JSON Schema of [`Page`], for people who write templates. A test holds it to the types.
+pub const SCHEMA: &str = include_str!("../../schemas/template-context.json");
+
+/// Every name that a template may use, in the order of the schema: `lock.digest`, `targets[].torch` ...
+pub(super) fn names() -> Vec<String> {
+    let schema: serde_json::Value = serde_json::from_str(SCHEMA).unwrap_or_default();
+    let mut names = Vec::new();
+    collect(&schema, &schema, "", &mut names);
+    names
+}
+
+fn collect(
+    schema: &serde_json::Value,
+    at: &serde_json::Value,
+    prefix: &str,
+    names: &mut Vec<String>,
+) {
+    let resolve = |at: &serde_json::Value| {
+        let name = at["$ref"].as_str().and_then(|path| path.strip_prefix("#/$defs/"));
+        name.map(|name| schema["$defs"][name].clone())
+    };
+    for (name, property) in at["properties"].as_object().into_iter().flatten() {
+        let path = format!("{prefix}{name}");
+        // A field that may be null is one of several.
+        let several = property["anyOf"].as_array().and_then(|list| list.iter().find_map(resolve));
+        if let Some(inner) = resolve(property).or(several) {
+            collect(schema, &inner, &format!("{path}."), names);
+        } else if let Some(inner) = resolve(&property["items"]) {
+            collect(schema, &inner, &format!("{path}[]."), names);
+        } else {
+            names.push(path);
+        }
+    }
+}
+
+/// What a template of `gpuseal render` sees.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Page {
     /// The lock that is rendered.
     pub lock: LockFacts,
@@ -39,6 +75,7 @@ pub struct Page {
 
 /// A target that stands for its architecture.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ByArch {
     /// `arm64`
     pub arch: String,
@@ -48,6 +85,7 @@ pub struct ByArch {
 
 /// Facts about the lock.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LockFacts {
     /// `sha256:` of its text.
     pub digest: String,
@@ -63,6 +101,7 @@ pub struct LockFacts {
 
 /// A target that is not rendered.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LeftOut {
     /// Its name.
     pub name: String,
@@ -72,6 +111,7 @@ pub struct LeftOut {
 
 /// One target.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Target {
     /// Its name, also of its stage.
     pub name: String,
@@ -124,6 +164,7 @@ pub struct Target {
 
 /// Where a target is compiled.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Compile {
     /// Image.
     pub image: Image,
@@ -133,6 +174,7 @@ pub struct Compile {
 
 /// An image.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Image {
     /// `python:3.12-slim-trixie`, with its digest when the lock has it.
     pub reference: String,
@@ -146,6 +188,7 @@ pub struct Image {
 
 /// Packages of one index.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FromIndex {
     /// Its address.
     pub url: String,
@@ -155,6 +198,7 @@ pub struct FromIndex {
 
 /// A card.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Card {
     /// All of it in words: `NVIDIA L4 (compute capability 8.9, runs sm_86)`.
     pub text: String,
@@ -170,6 +214,7 @@ pub struct Card {
 
 /// Driver bounds.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Driver {
     /// As the requirements state it.
     pub given: Option<String>,

@@ -14,8 +14,11 @@ mod template;
 
 use crate::lock::{Lockfile, Target};
 
-pub use context::Page;
+pub use context::{Page, SCHEMA};
 pub use image::{ImageName, ParseImageNameError};
+
+/// What stays out of a build: a first list for a project that has none.
+pub const DOCKERIGNORE: &str = include_str!("../../templates/dockerignore.txt");
 
 /// What to render.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,7 +247,10 @@ impl Error {
     /// What to do next, as one imperative sentence.
     pub fn help(&self) -> Option<String> {
         Some(match self {
-            Self::Template(_) => "compare the template with the ones in `templates/` and their context in `src/render/context.rs`".into(),
+            Self::Template(_) => format!(
+                "names are {}; `gpuseal schema template-context` says what they hold",
+                context::names().iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+            ),
             Self::StageName { .. } => "rename the target in gpuseal.yaml, then run `gpuseal lock` again".into(),
             Self::Unfetched { .. } => "run `gpuseal lock` with a network, then render again".into(),
             Self::TwoBuilds { .. } => "choose one of them with --target, or render `pylock` or `requirements`, which have a file for each".into(),

@@ -287,8 +287,52 @@ fn templates_of_users_see_the_same_context() {
         ("{% extends \"x\" %}", "extends"),
     ] {
         let error = by(template).unwrap_err();
-        assert!(matches!(error, Error::Template(_)) && error.help().is_some());
+        assert!(matches!(error, Error::Template(_)));
+        for part in ["`lock.digest`", "`targets[].torch`", "gpuseal schema template-context"] {
+            assert!(error.help().unwrap().contains(part), "{:?}", error.help());
+        }
         assert!(error.to_string().to_lowercase().contains(&part.to_lowercase()), "{error}");
+    }
+}
+
+/// `UPDATE_SCHEMAS=1 cargo test --lib schema` writes it anew.
+#[test]
+fn the_schema_is_that_of_the_context() {
+    let schema = schemars::schema_for!(super::Page);
+    let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+        std::fs::write("schemas/template-context.json", &text).unwrap();
+    }
+    let standing = std::fs::read_to_string("schemas/template-context.json").unwrap();
+    assert_eq!(standing, text, "UPDATE_SCHEMAS=1 cargo test --lib schema");
+    // What a template sees is what the schema names.
+    let names = super::context::names();
+    let lock = complete("compiled");
+    let targets: Vec<_> = lock.targets.iter().collect();
+    let page = super::Page::new(&lock, &targets, Kind::Dockerfile, &Options::default());
+    let mut seen = Vec::new();
+    walk(&serde_json::to_value(page).unwrap(), "", &mut seen);
+    assert!(seen.len() > 30);
+    for name in seen {
+        assert!(names.contains(&name), "{name} is not in {names:?}");
+    }
+}
+
+/// Names of values that are no maps, with `[]` for any element of an array.
+fn walk(value: &serde_json::Value, path: &str, seen: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(map) => {
+            for (name, inner) in map {
+                let dot = if path.is_empty() { "" } else { "." };
+                walk(inner, &format!("{path}{dot}{name}"), seen);
+            }
+        }
+        serde_json::Value::Array(list) if list.iter().any(serde_json::Value::is_object) => {
+            list.iter().for_each(|inner| walk(inner, &format!("{path}[]"), seen));
+        }
+        serde_json::Value::Array(list) if list.is_empty() => (),
+        serde_json::Value::Null => (),
+        _ => seen.push(path.to_owned()),
     }
 }
 

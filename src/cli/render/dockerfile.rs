@@ -34,11 +34,7 @@ pub(super) fn files(
         File::new(path, text, &options)
     };
     let mut files = vec![file];
-    files.extend(
-        ignore.map(|path| {
-            File::first(path, include_str!("../../../templates/dockerignore.txt").into())
-        }),
-    );
+    files.extend(ignore.map(|path| File::first(path, render::DOCKERIGNORE.into())));
     Ok(files)
 }
 
