@@ -10,6 +10,9 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// A sequence that is written in brackets, on one line.
+pub use serde_yaml::FlowSeq;
+
 /// Largest YAML text that is read, in bytes. The whole matrix is below a megabyte.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 
@@ -73,17 +76,17 @@ pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     serde_yaml::from_str_with_options(text, options).map_err(|err| ours(&err))
 }
 
-/// The reader's words as ours: without its excerpt, its options and its prefix.
 /// Writes a value as YAML that readers of 1.1 and 1.2 take alike: what either could take for another
 /// type (`on`, `3.10`, `12:30`) stands in quotes. Lines are never folded.
 ///
 /// # Errors
 /// The value has no form in YAML.
 pub fn to_string<T: Serialize>(value: &T) -> Result<String, String> {
-    let options = serde_yaml::ser_options! { min_fold_chars: usize::MAX };
+    let options = serde_yaml::ser_options! { folded_wrap_chars: usize::MAX };
     serde_yaml::to_string_with_options(value, options).map_err(|err| err.to_string())
 }
 
+/// The reader's words as ours: without its excerpt, its options and its prefix.
 fn ours(err: &serde_yaml::Error) -> Error {
     let place = err.location().and_then(|at| {
         let line = usize::try_from(at.line()).ok()?;

@@ -29,6 +29,11 @@ impl DriverVersion {
         Self { branch, rest: [0, 0], parts: 1 }
     }
 
+    /// Its three numbers; a part that was not written is zero.
+    pub const fn numbers(self) -> [u16; 3] {
+        [self.branch, self.rest[0], self.rest[1]]
+    }
+
     /// Whether only the branch was written.
     pub const fn is_bare_branch(self) -> bool {
         self.parts == 1

@@ -14,6 +14,7 @@ use crate::lock::Target;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageName {
     text: String,
+    registry: String,
     whole: bool,
 }
 
@@ -35,7 +36,11 @@ impl FromStr for ImageName {
         })?;
         // Without a tag the reader adds `latest`.
         let tagged = given.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
-        Ok(Self { text: given.to_owned(), whole: tagged || reference.digest().is_some() })
+        Ok(Self {
+            text: given.to_owned(),
+            registry: reference.registry().to_owned(),
+            whole: tagged || reference.digest().is_some(),
+        })
     }
 }
 
@@ -43,6 +48,16 @@ impl ImageName {
     /// It has a tag or a digest, so it can name one image alone.
     pub const fn is_whole(&self) -> bool {
         self.whole
+    }
+
+    /// Host of the registry that holds it, `docker.io` where none is named.
+    pub(super) fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// It names what stands behind a digest: such an image can be run, and not built or pushed.
+    pub(super) fn is_digest(&self) -> bool {
+        self.text.contains('@')
     }
 
     /// The image of a target: the name as it is where it is whole, else with a tag made of the target

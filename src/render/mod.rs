@@ -10,6 +10,7 @@ pub mod export;
 mod filters;
 mod image;
 pub mod managed;
+mod smoke;
 mod template;
 
 use crate::lock::{Lockfile, Target};
@@ -238,6 +239,24 @@ pub enum Error {
     /// The block in a Dockerfile is not as it was written, or cannot be there.
     #[error("the Dockerfile cannot take the block: {0}")]
     Block(String),
+    /// Kubernetes admits fewer signs in a name than a target does.
+    #[error("targets `{one}` and `{other}` would both be called `{name}` in Kubernetes")]
+    SameName {
+        /// The first target.
+        one: String,
+        /// The second.
+        other: String,
+        /// What both become.
+        name: String,
+    },
+    /// Only what was built has a digest.
+    #[error("`{image}` names a digest, and {kind} builds an image and pushes it by its tag")]
+    BuiltByDigest {
+        /// The name as it was given.
+        image: String,
+        /// What builds it.
+        kind: &'static str,
+    },
     /// There is no target left to render.
     #[error("no target of the lock is for Linux: there is no container image to describe")]
     NoContainer,
@@ -252,11 +271,14 @@ impl Error {
                 context::names().iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
             ),
             Self::StageName { .. } => "rename the target in gpuseal.yaml, then run `gpuseal lock` again".into(),
+            Self::Template(_) => "compare the template with the ones in `templates/` and their context in `src/render/context.rs`".into(),
+            Self::StageName { .. } | Self::SameName { .. } => "rename the target in gpuseal.yaml, then run `gpuseal lock` again".into(),
             Self::Unfetched { .. } => "run `gpuseal lock` with a network, then render again".into(),
             Self::TwoBuilds { .. } => "choose one of them with --target, or render `pylock` or `requirements`, which have a file for each".into(),
             Self::OtherSource { .. } => "take it out, or replace it with --force".into(),
             Self::Pyproject(_) => "mend it, or render `uv` without --write and copy what is missing".into(),
             Self::Block(_) => "mend the Dockerfile by hand, or replace an edited block with --force".into(),
+            Self::BuiltByDigest { .. } => "give --image a name without a digest".into(),
             Self::NoContainer => "run `gpuseal render install`, or add a target with `platform: linux/amd64`".into(),
         })
     }

@@ -45,7 +45,7 @@ pub(super) fn render(
 /// Names of stages have a rule of their own, and two words mean something else.
 ///
 /// Source: BuildKit, `instructions/parse.go` and the check `ReservedStageName`.
-fn check_stages(targets: &[&Target]) -> Result<(), Error> {
+pub(super) fn check_stages(targets: &[&Target]) -> Result<(), Error> {
     let linux =
         |platform: Platform| matches!(platform, Platform::LinuxAmd64 | Platform::LinuxArm64);
     let mut targets = targets.iter().filter(|t| linux(t.platform)).peekable();

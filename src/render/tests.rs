@@ -5,6 +5,17 @@ use proptest::prelude::*;
 use super::{Error, Kind, Options};
 use crate::lock::{Lockfile, sample};
 
+/// Kinds that every hostile text is tried on.
+const JUDGED: [Kind; 7] = [
+    Kind::Dockerfile,
+    Kind::Install,
+    Kind::Compose,
+    Kind::Devcontainer,
+    Kind::K8s,
+    Kind::Github,
+    Kind::Gitlab,
+];
+
 /// Every target of a lock.
 fn render(kind: Kind, lock: &Lockfile, options: &Options<'_>) -> Result<String, Error> {
     super::render(kind, lock, &lock.targets.iter().collect::<Vec<_>>(), options)
@@ -406,7 +417,7 @@ fn survives(text: &str, hostile: &str, plain: &Lockfile) {
     match Lockfile::parse(text, "hostile.lock") {
         Err(error) => assert!(!error.to_string().contains(['\u{1b}', '\0', '\r']), "{error}"),
         Ok(lock) => {
-            for kind in [Kind::Dockerfile, Kind::Install] {
+            for kind in JUDGED {
                 let (new, old) = (render(kind, &lock, &Options::default()), built_in(kind, plain));
                 let Ok(new) = new else { continue };
                 assert_eq!(new.lines().count(), old.lines().count(), "{hostile:?}");

@@ -1,0 +1,108 @@
+//! `devcontainer.json`, by the Development Container specification.
+
+use serde::Serialize;
+
+use super::SHARED_MEMORY;
+use crate::render::{Gpu, Page};
+
+/// The environment that the Dockerfile makes.
+const PYTHON: &str = "/opt/venv/bin/python";
+/// The user that it makes.
+const USER: &str = "app";
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Devcontainer {
+    name: String,
+    build: Build,
+    run_args: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_requirements: Option<HostRequirements>,
+    init: bool,
+    remote_user: &'static str,
+    customizations: Customizations,
+}
+
+/// Paths are seen from `.devcontainer/NAME/`.
+#[derive(Serialize)]
+struct Build {
+    dockerfile: &'static str,
+    context: &'static str,
+    target: String,
+    options: [String; 1],
+}
+
+#[derive(Serialize)]
+struct HostRequirements {
+    gpu: &'static str,
+}
+
+#[derive(Serialize)]
+struct Customizations {
+    vscode: Vscode,
+    gpuseal: Note,
+}
+
+#[derive(Serialize)]
+struct Vscode {
+    extensions: [&'static str; 1],
+    settings: Settings,
+}
+
+#[derive(Serialize)]
+struct Settings {
+    #[serde(rename = "python.defaultInterpreterPath")]
+    interpreter: &'static str,
+}
+
+/// What stands in a comment elsewhere.
+#[derive(Serialize)]
+struct Note {
+    note: &'static str,
+    lock: String,
+    target: String,
+}
+
+/// The file of the one target of a page.
+///
+/// A GPU that is required is an argument of `docker run`, which fails without one. One that is optional is
+/// a requirement of the host: the tool then looks for the NVIDIA runtime and adds the argument itself. Both
+/// at once would ask for the GPUs twice.
+pub(super) fn text(page: &Page, gpu: Gpu) -> String {
+    let mut text = String::new();
+    for target in &page.targets {
+        let mut run_args = vec![format!("--shm-size={SHARED_MEMORY}g")];
+        if gpu == Gpu::Required {
+            run_args.push("--gpus=all".into());
+        }
+        let file = Devcontainer {
+            name: format!("{}: torch {}, CUDA {}", target.name, target.torch, target.cuda),
+            build: Build {
+                dockerfile: "../../Dockerfile",
+                context: "../..",
+                target: target.name.clone(),
+                options: [format!("--platform={}", target.platform)],
+            },
+            run_args,
+            host_requirements: (gpu == Gpu::Optional)
+                .then_some(HostRequirements { gpu: "optional" }),
+            init: true,
+            remote_user: USER,
+            customizations: Customizations {
+                vscode: Vscode {
+                    extensions: ["ms-python.python"],
+                    settings: Settings { interpreter: PYTHON },
+                },
+                gpuseal: Note {
+                    note: "Written by gpuseal from gpuseal.lock. Do not edit: change gpuseal.yaml, run `gpuseal lock`, then `gpuseal render devcontainer`.",
+                    lock: page.lock.digest.clone(),
+                    target: target.name.clone(),
+                },
+            },
+        };
+        // Structs and texts: no lock makes this fail.
+        text.push_str(&serde_json::to_string_pretty(&file).unwrap_or_default());
+        text.push('\n');
+    }
+    text
+}
