@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Named, SHARED_MEMORY, document, head};
 use crate::render::context::Target;
-use crate::render::{Error, ImageName, Kind, Page};
+use crate::render::{ImageName, Kind, Page};
 use crate::yaml::FlowSeq;
 
 /// The long form of a GPU, because every version of Compose reads it.
@@ -65,7 +65,7 @@ struct Device {
 }
 
 /// The file.
-pub(super) fn text(page: &Page, image: Option<&ImageName>) -> Result<String, Error> {
+pub(super) fn text(page: &Page, image: Option<&ImageName>) -> String {
     let several = page.targets.len() > 1;
     // An image by its digest is there already.
     let builds = !image.is_some_and(ImageName::is_digest);
@@ -75,7 +75,7 @@ pub(super) fn text(page: &Page, image: Option<&ImageName>) -> Result<String, Err
         .map(|target| (target.name.clone(), service(target, builds, several)))
         .collect();
     let compose = Compose { services: Named(services) };
-    Ok(format!("{}\n{}", head(Kind::Compose, page, SAYS), document(&compose)))
+    format!("{}\n{}", head(Kind::Compose, page, SAYS), document(&compose))
 }
 
 fn service(target: &Target, builds: bool, several: bool) -> Service {

@@ -40,7 +40,7 @@ struct HostRequirements {
 #[derive(Serialize)]
 struct Customizations {
     vscode: Vscode,
-    gpuseal: Note,
+    gpuseal: Origin,
 }
 
 #[derive(Serialize)]
@@ -57,7 +57,7 @@ struct Settings {
 
 /// What stands in a comment elsewhere.
 #[derive(Serialize)]
-struct Note {
+struct Origin {
     note: &'static str,
     lock: String,
     target: String,
@@ -93,7 +93,7 @@ pub(super) fn text(page: &Page, gpu: Gpu) -> String {
                     extensions: ["ms-python.python"],
                     settings: Settings { interpreter: PYTHON },
                 },
-                gpuseal: Note {
+                gpuseal: Origin {
                     note: "Written by gpuseal from gpuseal.lock. Do not edit: change gpuseal.yaml, run `gpuseal lock`, then `gpuseal render devcontainer`.",
                     lock: page.lock.digest.clone(),
                     target: target.name.clone(),

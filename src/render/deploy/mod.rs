@@ -39,7 +39,7 @@ pub(super) fn render(
         template::check_stages(targets)?;
     }
     match kind {
-        Kind::Compose => compose::text(&page, options.image),
+        Kind::Compose => Ok(compose::text(&page, options.image)),
         Kind::Devcontainer => Ok(devcontainer::text(&page, options.gpu)),
         Kind::K8s => k8s::text(&page, lock, options.dra),
         Kind::Github => github::text(&page, options.image),
@@ -64,14 +64,11 @@ fn head(kind: Kind, page: &Page, says: &str) -> String {
             target.name, target.torch, target.cuda, target.python, target.platform
         );
         let cards: Vec<_> = target.gpus.iter().map(|card| card.name.as_str()).collect();
-        let _ = write!(text, "#   for {}", cards.join(", "));
-        if let Some(driver) = &target.driver.min {
-            let _ = write!(text, "; host driver {driver} or newer");
-        }
-        if let Some(branch) = target.driver.max_branch {
-            let _ = write!(text, ", up to branch {branch}");
-        }
-        text.push('\n');
+        let floor = target.driver.min.as_ref().map(|driver| format!("{driver} or newer"));
+        let last = target.driver.max_branch.map(|branch| format!("up to branch {branch}"));
+        let drivers: Vec<_> = floor.into_iter().chain(last).collect();
+        let drivers = if drivers.is_empty() { "not known".into() } else { drivers.join(", ") };
+        let _ = writeln!(text, "#   for {}; host driver: {drivers}", cards.join(", "));
     }
     for target in &page.left_out {
         let _ = writeln!(

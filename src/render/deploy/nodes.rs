@@ -1,12 +1,13 @@
 //! Which machines of a cluster run a target: its cards, and the drivers that it starts on.
 //!
-//! Labels are those of NVIDIA's GPU feature discovery, of which `cuda.driver.major` is deprecated. Never `gpu.product`: sharing and MIG change it, and
-//! the machine code in the wheels depends on the capability alone.
+//! Labels are those of NVIDIA's GPU feature discovery, without the deprecated `cuda.driver.major`. Never
+//! `gpu.product`: sharing and MIG change it, and code depends on the capability alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use crate::domain::DriverVersion;
 use crate::lock::Target;
 use crate::yaml::FlowSeq;
 
@@ -71,7 +72,7 @@ fn cards(target: &Target) -> Vec<[Expression; 2]> {
 /// The range of drivers as conjunctions, of which one has to hold: `Gt` compares one part of a version.
 fn drivers(target: &Target) -> Vec<Vec<Expression>> {
     let last = target.driver.max_branch;
-    let mut ways = match target.driver.min.map(|driver| driver.numbers()) {
+    let mut ways = match target.driver.min.map(DriverVersion::numbers) {
         None => vec![Vec::new()],
         Some([branch, 0, 0]) => vec![vec![Expression::above(DRIVER, branch - 1)]],
         Some([branch, minor, revision]) => {

@@ -59,7 +59,7 @@ fn every_file_says_whose_it_is() {
         assert!(text.lines().all(|line| line.trim_end() == line), "{kind:?}");
         let left_out = "# Left out: target desk is for windows/amd64";
         assert_eq!(text.contains(left_out), kind != Kind::Devcontainer, "{kind:?}");
-        assert!(text.contains("for Tesla V100-SXM2-16GB, NVIDIA L4; host driver 525.60.13 or newer, up to branch 580\n") || kind == Kind::Devcontainer);
+        assert!(text.contains("for Tesla V100-SXM2-16GB, NVIDIA L4; host driver: 525.60.13 or newer, up to branch 580\n") || kind == Kind::Devcontainer);
         assert!(matches!(
             super::super::render(kind, &lock, &[lock.target("desk").unwrap()], &Options::default()),
             Err(Error::NoContainer)
