@@ -6,8 +6,8 @@
 
 use serde::Serialize;
 
-use super::{ImageName, Kind, Options};
-use crate::domain::{ComputeCapability, Platform, PythonVersion, Sha256, Suffix};
+use super::{ImageName, Kind, Options, Pull, Runtime, smoke};
+use crate::domain::{ComputeCapability, DriverVersion, Platform, PythonVersion, Sha256, Suffix};
 use crate::lock::{self, Fetched, Index, Lockfile, Mode, Repository, Serving, Tag};
 
 /// Image that brings the installer, for locks of revision 0, which name none.
@@ -64,6 +64,11 @@ pub struct Page {
     pub managed: bool,
     /// Build requirements of packages that are compiled.
     pub build_tools: &'static [&'static str],
+    /// A program for `python -c` that fails unless every GPU in sight multiplies exactly: several lines, to be
+    /// set in single quotes, of which it holds none.
+    pub smoke: &'static str,
+    /// What starts the container of a Slurm job: `pyxis` or `apptainer`.
+    pub runtime: &'static str,
     /// Targets, in the order of the lock. For a Dockerfile those for Linux only.
     pub targets: Vec<Target>,
     /// The first target for each architecture, where the targets of a Dockerfile are for more than one;
@@ -117,6 +122,10 @@ pub struct Target {
     pub name: String,
     /// What its image is called once it is built: `gpuseal:train-0123456789ab`, or as the user says.
     pub image: String,
+    /// `train-0123456789ab`: target and lock, for files that hold the image.
+    pub tag: String,
+    /// Where the built image is pulled from; null: nobody has named a registry.
+    pub pull: Option<Pull>,
     /// `linux/amd64`
     pub platform: String,
     /// `amd64`
@@ -141,6 +150,8 @@ pub struct Target {
     pub require_cuda: Option<String>,
     /// Image that brings uv, with its digest when the lock has it.
     pub uv_image: String,
+    /// The same without its tag where it has a digest.
+    pub uv_pinned: String,
     /// Image of the result, which is also where packages are installed.
     pub base: Image,
     /// Image in which extensions are compiled; null where nothing is.
@@ -182,6 +193,8 @@ pub struct Image {
     pub full_name: String,
     /// `sha256:...`; null where nobody asked a registry.
     pub digest: Option<String>,
+    /// Without the tag where there is a digest: not every tool takes both.
+    pub pinned: String,
     /// It has no Python that fits, so uv installs one in /opt/python.
     pub bare: bool,
 }
@@ -222,6 +235,8 @@ pub struct Driver {
     pub min: Option<String>,
     /// Lowest that implements its CUDA.
     pub native: Option<String>,
+    /// The one to install: `native` where it drives all cards, else `min`.
+    pub recommended: Option<String>,
     /// Last branch that drives all cards.
     pub max_branch: Option<u16>,
     /// `native`, `minor-compat` or `forward-compat`.
@@ -258,6 +273,11 @@ impl Page {
             },
             pypi_url: lock.index_url(Index::Pypi),
             build_tools: BUILD_TOOLS,
+            smoke: smoke::PROGRAM,
+            runtime: match options.runtime {
+                Runtime::Pyxis => "pyxis",
+                Runtime::Apptainer => "apptainer",
+            },
             syntax_line: !options.no_syntax_line,
             managed: options.managed,
             by_arch: by_arch(&targets),
@@ -295,9 +315,13 @@ impl Target {
             }
         }
         let pypi = ready.iter().filter(|p| p.index == Index::Pypi);
+        let uv = target.base.uv.as_ref();
+        let uv = uv.map(|uv| Image::new(lock, &uv.repository, &uv.tag, &uv.digest, target.python));
         Self {
             name: target.name.to_string(),
             image: ImageName::of(image, target, digest),
+            tag: ImageName::tag(target, digest),
+            pull: image.map(|image| image.pull(target, digest)),
             platform: target.platform.name().into(),
             arch: arch(target.platform).into(),
             python: target.python.to_string(),
@@ -311,14 +335,13 @@ impl Target {
                 given: target.driver.given.map(|v| v.to_string()),
                 min: target.driver.min.map(|v| v.to_string()),
                 native: target.driver.native.map(|v| v.to_string()),
+                recommended: recommended(&target.driver).map(|v| v.to_string()),
                 max_branch: target.driver.max_branch,
                 mode: target.driver.mode.map(Mode::word),
             },
             require_cuda: require_cuda(target),
-            uv_image: target.base.uv.as_ref().map_or_else(
-                || UV_IMAGE.to_owned(),
-                |uv| Image::new(lock, &uv.repository, &uv.tag, &uv.digest, target.python).reference,
-            ),
+            uv_image: uv.as_ref().map_or_else(|| UV_IMAGE.into(), |uv| uv.reference.clone()),
+            uv_pinned: uv.map_or_else(|| UV_IMAGE.into(), |uv| uv.pinned),
             base: Image::new(
                 lock,
                 &target.base.repository,
@@ -368,10 +391,15 @@ impl Image {
         digest: &Fetched,
         python: PythonVersion,
     ) -> Self {
-        let name = format!("{}:{tag}", lock.pulled(repository));
+        let pulled = lock.pulled(repository);
+        let name = format!("{pulled}:{tag}");
         let (registry, path) = repository.parts();
         Self {
             full_name: format!("{registry}/{path}:{tag}"),
+            pinned: match digest {
+                Fetched::Digest(digest) => format!("{pulled}@{digest}"),
+                Fetched::Unfetched => name.clone(),
+            },
             reference: match digest {
                 Fetched::Digest(digest) => format!("{name}@{digest}"),
                 Fetched::Unfetched => name,
@@ -384,6 +412,12 @@ impl Image {
             bare: repository.as_str() != "python" || python.free_threaded,
         }
     }
+}
+
+/// The lowest driver that gives everything, as far as one drives all cards.
+fn recommended(driver: &lock::Driver) -> Option<&DriverVersion> {
+    let drives_all = |v: &&DriverVersion| driver.max_branch.is_none_or(|last| v.branch <= last);
+    driver.native.as_ref().filter(drives_all).or(driver.min.as_ref())
 }
 
 /// The first target for each architecture, where there are several.

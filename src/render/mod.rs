@@ -16,7 +16,7 @@ mod template;
 use crate::lock::{Lockfile, Target};
 
 pub use context::{Page, SCHEMA};
-pub use image::{ImageName, ParseImageNameError};
+pub use image::{ImageName, ParseImageNameError, Pull};
 
 /// What stays out of a build: a first list for a project that has none.
 pub const DOCKERIGNORE: &str = include_str!("../../templates/dockerignore.txt");
@@ -270,8 +270,6 @@ impl Error {
                 "names are {}; `gpuseal schema template-context` says what they hold",
                 context::names().iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
             ),
-            Self::StageName { .. } => "rename the target in gpuseal.yaml, then run `gpuseal lock` again".into(),
-            Self::Template(_) => "compare the template with the ones in `templates/` and their context in `src/render/context.rs`".into(),
             Self::StageName { .. } | Self::SameName { .. } => "rename the target in gpuseal.yaml, then run `gpuseal lock` again".into(),
             Self::Unfetched { .. } => "run `gpuseal lock` with a network, then render again".into(),
             Self::TwoBuilds { .. } => "choose one of them with --target, or render `pylock` or `requirements`, which have a file for each".into(),

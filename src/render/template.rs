@@ -11,6 +11,11 @@ const fn built_in(kind: Kind, options: &Options<'_>) -> (&'static str, &'static 
         (Kind::Install, Shell::Sh) => {
             ("install.tera", include_str!("../../templates/install.tera"))
         }
+        (Kind::Install, Shell::Powershell) => {
+            ("install.ps1.tera", include_str!("../../templates/install.ps1.tera"))
+        }
+        (Kind::Slurm, _) => ("slurm.tera", include_str!("../../templates/slurm.tera")),
+        (Kind::Apptainer, _) => ("apptainer.tera", include_str!("../../templates/apptainer.tera")),
         _ => ("dockerfile.tera", include_str!("../../templates/dockerfile.tera")),
     }
 }
@@ -21,6 +26,9 @@ pub(super) fn render(
     targets: &[&Target],
     options: &Options<'_>,
 ) -> Result<String, Error> {
+    if kind != Kind::Install && !targets.iter().any(|target| is_linux(target.platform)) {
+        return Err(Error::NoContainer);
+    }
     if kind == Kind::Dockerfile {
         check_stages(targets)?;
     }
@@ -33,6 +41,9 @@ pub(super) fn render(
     tera.register_filter("docker_quote", |text: &str, _: tera::Kwargs, _: &tera::State| {
         filters::docker_quote(text)
     });
+    tera.register_filter("powershell_quote", |text: &str, _: tera::Kwargs, _: &tera::State| {
+        filters::powershell_quote(text)
+    });
     let failed = |error: tera::Error| Error::Template(printable(&error.to_string()));
     let context = tera::Context::from_serialize(&page).map_err(failed)?;
     if let Some(text) = options.user_template {
@@ -42,13 +53,16 @@ pub(super) fn render(
     tera.render(name, &context).map_err(failed)
 }
 
+/// A container runs there.
+const fn is_linux(platform: Platform) -> bool {
+    matches!(platform, Platform::LinuxAmd64 | Platform::LinuxArm64)
+}
+
 /// Names of stages have a rule of their own, and two words mean something else.
 ///
 /// Source: BuildKit, `instructions/parse.go` and the check `ReservedStageName`.
 pub(super) fn check_stages(targets: &[&Target]) -> Result<(), Error> {
-    let linux =
-        |platform: Platform| matches!(platform, Platform::LinuxAmd64 | Platform::LinuxArm64);
-    let mut targets = targets.iter().filter(|t| linux(t.platform)).peekable();
+    let mut targets = targets.iter().filter(|t| is_linux(t.platform)).peekable();
     if targets.peek().is_none() {
         return Err(Error::NoContainer);
     }

@@ -1,20 +1,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
-use super::{Error, Kind, Options};
+use super::{Error, ImageName, Kind, Options, Runtime, Shell};
 use crate::lock::{Lockfile, sample};
-
-/// Kinds that every hostile text is tried on.
-const JUDGED: [Kind; 7] = [
-    Kind::Dockerfile,
-    Kind::Install,
-    Kind::Compose,
-    Kind::Devcontainer,
-    Kind::K8s,
-    Kind::Github,
-    Kind::Gitlab,
-];
 
 /// Every target of a lock.
 fn render(kind: Kind, lock: &Lockfile, options: &Options<'_>) -> Result<String, Error> {
@@ -40,11 +31,57 @@ fn only(name: &str) -> Lockfile {
     lock
 }
 
+/// What a text is called, and the text.
+type Texts = BTreeMap<String, Result<String, Error>>;
+
+/// Every text that has a template: those of the whole lock, and those of its `chosen` targets.
+fn texts(lock: &Lockfile, chosen: impl Fn(usize) -> bool) -> Texts {
+    let image: ImageName = "registry.example.org:5000/team/app".parse().unwrap();
+    let plain = Options::default();
+    let pulled = Options { image: Some(&image), ..plain };
+    let mut texts = Texts::new();
+    for (name, kind, options) in [
+        ("Dockerfile", Kind::Dockerfile, plain),
+        ("sh", Kind::Install, plain),
+        ("ps1", Kind::Install, Options { shell: Shell::Powershell, ..plain }),
+        ("compose.yaml", Kind::Compose, plain),
+        ("k8s.yaml", Kind::K8s, plain),
+        ("k8s-dra.yaml", Kind::K8s, Options { dra: true, ..plain }),
+        ("github.yml", Kind::Github, plain),
+        ("gitlab.yml", Kind::Gitlab, plain),
+    ] {
+        texts.insert(name.to_owned(), render(kind, lock, &options));
+    }
+    for (at, target) in lock.targets.iter().enumerate().filter(|&(at, _)| chosen(at)) {
+        for (name, kind, options) in [
+            ("def", Kind::Apptainer, plain),
+            ("devcontainer.json", Kind::Devcontainer, plain),
+            ("pyxis.sh", Kind::Slurm, plain),
+            ("pyxis-pulled.sh", Kind::Slurm, pulled),
+            ("apptainer.sh", Kind::Slurm, Options { runtime: Runtime::Apptainer, ..plain }),
+            ("apptainer-pulled.sh", Kind::Slurm, Options { runtime: Runtime::Apptainer, ..pulled }),
+        ] {
+            let text = super::render(kind, lock, &[target], &options);
+            texts.insert(format!("{at}.{name}"), text);
+        }
+    }
+    texts
+}
+
+fn all_texts(lock: &Lockfile) -> Texts {
+    texts(lock, |_| true)
+}
+
 #[test]
 fn the_same_lock_gives_the_same_text() {
-    for kind in [Kind::Dockerfile, Kind::Install] {
-        let text = built_in(kind, &sample::lock());
-        assert_eq!(text, built_in(kind, &sample::lock()));
+    let mut again = all_texts(&sample::lock());
+    for (name, text) in all_texts(&sample::lock()) {
+        // The last target is for Windows, which has no such container.
+        let Ok(text) = text else {
+            assert!(name.starts_with("4."), "{name}");
+            continue;
+        };
+        assert_eq!(text, again.remove(&name).unwrap().unwrap());
         assert!(text.ends_with('\n') && !text.ends_with("\n\n"));
         assert!(text.lines().all(|line| line.trim_end() == line));
         assert!(text.contains(sample::lock().digest().as_str()));
@@ -348,15 +385,16 @@ fn walk(value: &serde_json::Value, path: &str, seen: &mut Vec<String>) {
 }
 
 #[test]
-#[ignore = "writes samples for hadolint, Docker's parser and shellcheck to /tmp/render-samples"]
+#[ignore = "writes samples for the parsers of .ci/rendered to /tmp/render-samples"]
 fn samples() {
     let folder = std::path::Path::new("/tmp/render-samples");
     std::fs::create_dir_all(folder).unwrap();
     let write = |name: String, lock: &Lockfile| {
-        if let Ok(text) = render(Kind::Dockerfile, lock, &Options::default()) {
-            std::fs::write(folder.join(format!("{name}.Dockerfile")), text).unwrap();
+        for (kind, text) in all_texts(lock) {
+            if let Ok(text) = text {
+                std::fs::write(folder.join(format!("{name}.{kind}")), text).unwrap();
+            }
         }
-        std::fs::write(folder.join(format!("{name}.sh")), built_in(Kind::Install, lock)).unwrap();
     };
     write("all".into(), &sample::lock());
     for target in &sample::lock().targets {
@@ -412,20 +450,30 @@ fn changed(text: &str, index: usize, change: impl Fn(&str) -> String) -> String 
     toml::to_string(&value).unwrap()
 }
 
-/// What is refused is refused on one line; what passes leaves the text as many lines as before.
-fn survives(text: &str, hostile: &str, plain: &Lockfile) {
+/// What is refused is refused on one line; what passes leaves every text as many lines as before.
+fn survives(text: &str, hostile: &str, (plain, old): &(Lockfile, Texts)) {
     match Lockfile::parse(text, "hostile.lock") {
         Err(error) => assert!(!error.to_string().contains(['\u{1b}', '\0', '\r']), "{error}"),
         Ok(lock) => {
-            for kind in JUDGED {
-                let (new, old) = (render(kind, &lock, &Options::default()), built_in(kind, plain));
-                let Ok(new) = new else { continue };
-                assert_eq!(new.lines().count(), old.lines().count(), "{hostile:?}");
+            // The other targets say what they said.
+            let touched = |at: usize| lock.targets.get(at) != plain.targets.get(at);
+            let shared = !(0..lock.targets.len()).any(touched);
+            for (name, new) in texts(&lock, |at| shared || touched(at)) {
+                let (Ok(new), Some(Ok(old))) = (new, old.get(&name)) else { continue };
+                assert_eq!(new.lines().count(), old.lines().count(), "{name}: {hostile:?}");
                 // A value may be trimmed; every text holds the end of a line.
-                assert!(hostile.trim().is_empty() || !new.contains(hostile), "{hostile:?}");
+                assert!(
+                    hostile.trim().is_empty() || held(&new, hostile) <= held(old, hostile),
+                    "{name}: {hostile:?}"
+                );
             }
         }
     }
+}
+
+/// How often a text stands in another.
+fn held(text: &str, part: &str) -> usize {
+    text.matches(part).count()
 }
 
 #[test]
@@ -445,10 +493,12 @@ fn hostile_texts_reach_no_template() {
     ];
     for lock in [sample::lock(), complete("fleet")] {
         let plain = lock.to_toml();
+        let texts = all_texts(&lock);
+        let before = (lock, texts);
         for index in 0..counted(&plain) {
             for hostile in hostile {
                 let changed = |change: &dyn Fn(&str) -> String| {
-                    survives(&changed(&plain, index, change), hostile, &lock);
+                    survives(&changed(&plain, index, change), hostile, &before);
                 };
                 changed(&|_| hostile.to_owned());
                 changed(&|text| format!("{text}{hostile}"));
@@ -467,9 +517,9 @@ proptest! {
         after in "\\PC{0,12}",
     ) {
         let hostile = format!("{before}{sign}{after}");
-        let lock = sample::lock();
-        survives(&changed(&sample::text(), index, |_| hostile.clone()), &hostile, &lock);
+        let before = (sample::lock(), all_texts(&sample::lock()));
+        survives(&changed(&sample::text(), index, |_| hostile.clone()), &hostile, &before);
         let end = format!("{sign}{after}");
-        survives(&changed(&sample::text(), index, |text| format!("{text}{end}")), &end, &lock);
+        survives(&changed(&sample::text(), index, |text| format!("{text}{end}")), &end, &before);
     }
 }
