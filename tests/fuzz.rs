@@ -401,7 +401,7 @@ fn read_index(name: &str, text: &[u8]) -> Option<Result<(), String>> {
             let wheel: WheelName = "a-1-py3-none-any.whl".parse().expect("a wheel");
             let asked = through(text, |view| archive::metadata(view, &wheel))
                 .and_then(|()| through(text, archive::torch_build))
-                .and_then(|()| through(text, archive::unpacked_size));
+                .and_then(|()| through(text, archive::contents));
             let list = archive::arch_list(std::io::Cursor::new(text));
             asked.and_then(|()| list.map_or_else(|err| said(&err, &err.help()), |_| Ok(())))
         }

@@ -24,4 +24,6 @@ mod mirrors;
 mod races;
 #[path = "lock_online/releases.rs"]
 mod releases;
+#[path = "lock_online/sizes.rs"]
+mod sizes;
 mod support;

@@ -138,7 +138,7 @@ impl Image {
         let config = format!(r#"{{"os":"{os}","architecture":"{architecture}","rootfs":{{}}}}"#)
             .into_bytes();
         let manifest = format!(
-            r#"{{"schemaVersion":2,"mediaType":"{IMAGE}","config":{{"digest":"{}","size":{}}},"layers":[]}}"#,
+            r#"{{"schemaVersion":2,"mediaType":"{IMAGE}","config":{{"digest":"{}","size":{}}},"layers":[{{"size":28}},{{"size":14}}]}}"#,
             Sha256::of(&config),
             config.len()
         )
@@ -257,7 +257,9 @@ fn a_single_image_says_its_platform_in_its_configuration() {
             }
         });
         match hub(&web.host, "1") {
-            Ok(found) => assert_eq!((found, fits), (Found { digest, index: None }, true)),
+            Ok(found) => {
+                assert_eq!((found, fits), (Found { digest, index: None, size: Some(42) }, true))
+            }
             Err(err) => {
                 assert!(!fits && err.honest_no(), "{err}");
                 assert_eq!(
@@ -623,7 +625,9 @@ fn a_real_registry_tells_the_digests_that_were_pushed() {
         let watcher: Arc<dyn Watcher> = Arc::<Ear>::clone(&ear);
         let found = ask(Options { mirrors, watcher, ..Options::default() }, &image).expect(tag);
         let pushed = |name: &str| told(&format!("GPUSEAL_TEST_{name}")).parse().expect("a digest");
-        assert_eq!(found, Found { digest: pushed(digest), index: index.map(pushed) });
+        let size = found.size.filter(|size| *size > 0);
+        assert!(size.is_some(), "its layers have sizes");
+        assert_eq!(found, Found { digest: pushed(digest), index: index.map(pushed), size });
         let heard = ear.0.lock().expect("no panic").join("\n");
         assert!(heard.contains("/token token for library/python"), "no token was needed:\n{heard}");
     }

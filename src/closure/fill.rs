@@ -6,8 +6,11 @@ use url::Url;
 
 use super::{Closure, Error, Member, Wish};
 use crate::domain::{CudaVersion, Glibc, ParseError, Sha256};
+use crate::index::archive;
 use crate::index::wheel::WheelName;
-use crate::lock::{self, Address, FileName, Index, LockedFile, Package, PackageName, Target};
+use crate::lock::{
+    self, Address, Contents, FileName, Index, LockedFile, Package, PackageName, Target,
+};
 
 /// A target with every file.
 #[derive(Debug, Clone)]
@@ -74,8 +77,14 @@ fn package(name: &str, member: &Member, decided: Option<&Package>) -> Result<Pac
             size: member.inspected.size,
             sha256: member.inspected.sha256.clone(),
             origin: member.inspected.origin,
+            contents: member.inspected.contents.as_ref().map(contents).transpose()?,
         }),
     })
+}
+
+fn contents(read: &archive::Contents) -> Result<Contents, ParseError> {
+    let libraries = read.libraries.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
+    Ok(Contents { unpacked: read.unpacked, libraries })
 }
 
 /// The address of a file. What stands in its query is often a signature: a secret that ends soon.

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use pep440_rs::Version;
 
 use crate::domain::{Setting, Sha256, shown};
-use crate::index::archive::TorchBuild;
+use crate::index::archive::{Contents, TorchBuild};
 use crate::index::metadata::Metadata;
 use crate::index::page::{File, Page};
 use crate::index::wheel::Machine;
@@ -59,6 +59,8 @@ pub struct Inspected {
     pub origin: Origin,
     /// `torch/version.py`, where the file is torch and was looked into.
     pub build: Option<TorchBuild>,
+    /// What it holds, where its directory was read.
+    pub contents: Option<Contents>,
     /// Code for which capabilities the binary carries, where the whole file was read.
     pub codes: Option<Vec<String>>,
 }

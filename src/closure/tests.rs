@@ -86,6 +86,7 @@ impl World {
             sha256: Sha256::of(file.as_bytes()),
             origin: Origin::Index,
             build: None,
+            contents: None,
             codes: None,
         }
     }

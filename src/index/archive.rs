@@ -12,10 +12,11 @@
 //! Source: PKWARE, "APPNOTE.TXT - .ZIP File Format Specification", 4.3.12 to 4.3.16.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
 use zip::read::{ArchiveOffset, Config, ZipArchive};
 use zip::result::ZipError;
 
@@ -42,6 +43,10 @@ const MAX_LOCAL: u64 = 30 + 2 * 0xffff;
 const MAX_VERSION_FILE: u64 = 64 * 1024;
 /// Largest library that is searched, unpacked. Those of torch have some 30 MB.
 const MAX_LIBRARY: u64 = 1024 * 1024 * 1024;
+/// Most that a wheel may say it unpacks to. The largest known has some 2 GB.
+const MAX_UNPACKED: u64 = 1 << 40;
+/// The libraries that tell a copy of the driver, of CUDA and of cuDNN.
+const TELLING: [&str; 4] = ["libcuda", "libcudart", "libcublas", "libcudnn"];
 
 /// A file of which some ranges are known.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +74,16 @@ pub struct TorchBuild {
     pub cuda: Option<String>,
     /// The commit.
     pub git: Option<String>,
+}
+
+/// What a wheel puts on the disk, as its directory has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contents {
+    /// Bytes of all files together once they are installed.
+    pub unpacked: u64,
+    /// The driver's library, and those of CUDA and cuDNN that tell a copy of them: `libcudart.so.12`.
+    /// Sorted.
+    pub libraries: Vec<String>,
 }
 
 /// Why a file is no wheel that can be read.
@@ -193,6 +208,9 @@ impl Sparse {
 
 /// A file that can be read at any place, and told beforehand what will be read.
 trait Source: Read + Seek {
+    /// Whether all of the range is at hand.
+    fn has(&self, range: Range<u64>) -> bool;
+
     /// Fails when some of the range is not at hand, and remembers what.
     fn want(&self, range: Range<u64>) -> io::Result<()>;
 }
@@ -206,6 +224,10 @@ struct Window<'s> {
 }
 
 impl Source for Window<'_> {
+    fn has(&self, range: Range<u64>) -> bool {
+        self.view.lacking(range).is_none()
+    }
+
     fn want(&self, range: Range<u64>) -> io::Result<()> {
         match self.view.lacking(range.start..range.end.min(self.view.len)) {
             None => Ok(()),
@@ -250,6 +272,10 @@ impl Seek for Window<'_> {
 struct Whole<F>(F);
 
 impl<F: Read + Seek> Source for Whole<F> {
+    fn has(&self, _: Range<u64>) -> bool {
+        true
+    }
+
     fn want(&self, _: Range<u64>) -> io::Result<()> {
         Ok(())
     }
@@ -267,8 +293,12 @@ impl<F: Seek> Seek for Whole<F> {
     }
 }
 
-/// The METADATA of a wheel, which must be the only one and that of this name and version.
-pub fn metadata(view: &Sparse, wheel: &WheelName) -> Result<Step<Vec<u8>>, ArchiveError> {
+/// The METADATA of a wheel, which must be the only one and that of this name and version; and what the
+/// wheel holds, since the directory is read anyway.
+pub fn metadata(
+    view: &Sparse,
+    wheel: &WheelName,
+) -> Result<Step<(Vec<u8>, Contents)>, ArchiveError> {
     step(view, |window| {
         let mut archive = open(window.clone())?;
         let mut folders = (0..archive.len()).filter_map(|index| {
@@ -288,7 +318,8 @@ pub fn metadata(view: &Sparse, wheel: &WheelName) -> Result<Step<Vec<u8>>, Archi
         {
             return Err(other());
         }
-        member(window, &mut archive, index, "bytes of METADATA", MAX_METADATA as u64)
+        let text = member(window, &mut archive, index, "bytes of METADATA", MAX_METADATA as u64)?;
+        Ok((text, listed(&archive)?))
     })
 }
 
@@ -307,17 +338,37 @@ pub fn torch_build(view: &Sparse) -> Result<Step<TorchBuild>, ArchiveError> {
     })
 }
 
-/// Bytes of all files together once they are installed, as the directory states them.
-pub fn unpacked_size(view: &Sparse) -> Result<Step<u64>, ArchiveError> {
-    step(view, |window| {
-        let archive = open(window.clone())?;
-        let mut sum = 0_u64;
-        for index in 0..archive.len() {
-            let size = archive.by_index_data(index).map_err(failed)?.size();
-            sum = sum.checked_add(size).ok_or_else(|| damaged("its sizes have no sum"))?;
-        }
-        Ok(sum)
-    })
+/// What a wheel holds, by its directory alone.
+pub fn contents(view: &Sparse) -> Result<Step<Contents>, ArchiveError> {
+    step(view, |window| listed(&open(window.clone())?))
+}
+
+fn listed<S: Source>(archive: &ZipArchive<S>) -> Result<Contents, ArchiveError> {
+    let (mut unpacked, mut libraries) = (0_u64, BTreeSet::new());
+    for index in 0..archive.len() {
+        let entry = archive.by_index_data(index).map_err(failed)?;
+        unpacked = unpacked.saturating_add(entry.size());
+        libraries.extend(library(entry.name_raw()));
+    }
+    bounded("bytes of files", unpacked, MAX_UNPACKED)?;
+    Ok(Contents { unpacked, libraries: libraries.into_iter().collect() })
+}
+
+/// `libcudart.so.12` of `nvidia/cuda_runtime/lib/libcudart.so.12`: the name and the first number.
+fn library(path: &[u8]) -> Option<String> {
+    let (folder, file) = str::from_utf8(path).ok()?.rsplit_once('/')?;
+    let (stem, number) = file.split_once(".so")?;
+    // auditwheel writes a mark of its own into the name, `libcudart-9335f6a2.so.12`.
+    let stem = stem.split_once('-').map_or(stem, |(stem, _)| stem);
+    // Stubs are there for linkers; nothing loads them.
+    if !TELLING.contains(&stem) || folder.ends_with("stubs") {
+        return None;
+    }
+    let major = number.strip_prefix('.').unwrap_or(number).split('.').next().unwrap_or_default();
+    if !major.bytes().all(|b| b.is_ascii_digit()) || major.len() > 4 {
+        return None;
+    }
+    Some(if major.is_empty() { format!("{stem}.so") } else { format!("{stem}.so.{major}") })
 }
 
 /// The architectures that the CUDA code of a torch wheel was compiled for: the text behind
@@ -405,9 +456,11 @@ struct Directory {
 /// Reads the end of the file.
 fn directory(source: &mut impl Source) -> Result<Directory, ArchiveError> {
     let len = source.seek(SeekFrom::End(0)).map_err(ArchiveError::Io)?;
-    // With a comment that is longer than usual, the tail that was fetched first may not hold it.
+    // Who knows the very end asks for no more than what its record points to. With a comment behind it,
+    // not even the tail that is fetched first may hold the record.
     let mut at = None;
-    for reach in [TAIL, END + MAX_COMMENT] {
+    let first = if source.has(len.saturating_sub(END)..len) { END } else { TAIL };
+    for reach in [first, TAIL, END + MAX_COMMENT] {
         let start = len.saturating_sub(reach);
         let tail = bytes(source, start..len)?;
         at = tail.windows(4).rposition(|w| w == b"PK\x05\x06").map(|at| (start + at as u64, tail));
@@ -715,20 +768,73 @@ mod tests {
     #[test]
     fn a_member_costs_few_bytes() {
         let whole = torch();
-        let (bytes, rounds, fetched) = through(&whole, |view| metadata(view, &wheel()));
-        assert_eq!(bytes.expect("metadata"), b"Name: torch\nVersion: 2.6.0+cu126\n");
+        let (read, rounds, fetched) = through(&whole, |view| metadata(view, &wheel()));
+        let (text, with) = read.expect("metadata");
+        assert_eq!(text, b"Name: torch\nVersion: 2.6.0+cu126\n");
         assert!(rounds <= 3 && fetched < 70_000, "{rounds} rounds, {fetched} of {}", whole.len());
         let (build, rounds, fetched) = through(&whole, torch_build);
         let build = build.expect("a build");
         assert_eq!((build.version.as_str(), build.cuda.as_deref()), ("2.6.0+cu126", Some("12.6")));
         assert_eq!(build.git.as_deref(), Some("abc"));
         assert!(rounds <= 3 && fetched < 70_000, "{rounds} rounds, {fetched} of {}", whole.len());
-        let (size, rounds, _) = through(&whole, unpacked_size);
-        assert!(size.expect("a size") > 3_600_000 && rounds == 1);
+        let (alone, rounds, _) = through(&whole, contents);
+        assert!(alone.expect("contents") == with && with.unpacked > 3_600_000 && rounds == 1);
         let targets = arch_list(Cursor::new(&whole)).expect("a list").expect("targets");
         let targets: Vec<_> = targets.iter().map(ToString::to_string).collect();
         assert_eq!(targets, ["sm_50", "sm_90a", "compute_90"]);
         assert_eq!(arch_list(Cursor::new(zip(&[("a", b"sm_50 sm_60")]))).expect("a list"), None);
+    }
+
+    #[test]
+    fn contents_are_those_of_the_files() {
+        let runtime = [7_u8; 1000];
+        let whole = zip(&[
+            ("a/b.py", b"0123456789"),
+            ("nvidia/cu13/lib/libcudart.so.13", &runtime),
+            ("nvidia/cu13/lib/stubs/libcuda.so", b"stub"),
+            ("a.libs/libcudnn-9335f6a2.so.9.1.0", b"x"),
+            ("a/libcudnn_graph.so.9", b"x"),
+            ("a/compat/libcuda.so.1", b"x"),
+            ("a/libcublas.so.x", b"x"),
+            ("a/libcublas.source", b"x"),
+            ("a/libcublas.so", b""),
+            ("empty/", b""),
+        ]);
+        let read = through(&whole, contents).0.expect("contents");
+        assert_eq!(read.unpacked, 10 + 1000 + 4 + 5);
+        assert_eq!(
+            read.libraries,
+            ["libcublas.so", "libcuda.so.1", "libcudart.so.13", "libcudnn.so.9"]
+        );
+        assert_eq!(through(&zip(&[]), contents).0.expect("contents"), Contents::default());
+    }
+
+    /// Whoever has the end of a file alone gets by with its directory.
+    #[test]
+    fn a_short_tail_will_do() {
+        let filler = vec![7; 100_000];
+        let many: Vec<_> = (0..500).map(|n| format!("a/module_{n}.py")).collect();
+        let mut entries: Vec<(&str, &[u8])> = vec![("a/data.bin", &filler)];
+        entries.extend(many.iter().map(|name| (name.as_str(), &b"pass"[..])));
+        let whole = zip(&entries);
+        for (tail, needs) in [(whole.len(), 0), (16 << 10, 1), (22, 2), (10, 1)] {
+            let mut view = Sparse::new(whole.len() as u64);
+            view.insert((whole.len() - tail) as u64, &whole[whole.len() - tail..]);
+            let mut rounds = 0;
+            let read = loop {
+                match contents(&view).expect("a wheel") {
+                    Step::Done(read) => break read,
+                    Step::Need(range) => {
+                        let at = usize::try_from(range.start).expect("an offset");
+                        let end = usize::try_from(range.end).expect("an offset");
+                        assert!(end - at <= 64 << 10, "{range:?}");
+                        view.insert(range.start, &whole[at..end]);
+                        rounds += 1;
+                    }
+                }
+            };
+            assert_eq!((read.unpacked, rounds), (102_000, needs), "of {tail} bytes");
+        }
     }
 
     #[test]
@@ -806,7 +912,7 @@ mod tests {
             let mut view = Sparse::new(len);
             view.insert(len - tail.len() as u64, tail);
             view.insert(len - TAIL, &vec![0; usize::try_from(TAIL).expect("small")]);
-            unpacked_size(&view)
+            contents(&view)
         };
         // A directory of 100 MB.
         let tail = end(60_000, 100_000_000, 900_000_000);
@@ -834,7 +940,7 @@ mod tests {
             bomb.extend(header);
         }
         bomb.extend(end(20_000, 920_000, 0));
-        let err = through(&bomb, unpacked_size).0.expect_err("a bomb").to_string();
+        let err = through(&bomb, contents).0.expect_err("a bomb").to_string();
         assert!(err.contains("damaged"), "{err}");
     }
 
@@ -878,7 +984,9 @@ mod tests {
         };
         let read = loop {
             match metadata(&view, &name).expect("metadata") {
-                Step::Done(bytes) => break super::super::metadata::read(&bytes).expect("metadata"),
+                Step::Done((text, _)) => {
+                    break super::super::metadata::read(&text).expect("metadata");
+                }
                 Step::Need(range) => fetch(&mut view, range),
             }
         };
@@ -888,7 +996,7 @@ mod tests {
                 Step::Need(range) => fetch(&mut view, range),
             }
         };
-        assert!(matches!(unpacked_size(&view), Ok(Step::Done(size)) if size > len));
+        assert!(matches!(contents(&view), Ok(Step::Done(with)) if with.unpacked > len));
         assert!(
             asked.len() <= 4 && read.is_of(&name) && read.unread.is_empty(),
             "{asked:?} {read:?}"

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use pep440_rs::{Version, VersionSpecifiers};
 
 use super::values::{
-    Address, Asked, Fetched, Index, LockedFile, Mirrored, Mode, Origin, Serving, Standin,
+    Address, Asked, Contents, Fetched, Index, LockedFile, Mirrored, Mode, Origin, Serving, Standin,
 };
 use super::{Base, Driver, Error, Gpu, Image, Lockfile, MatrixStamp, Package, Target, v1};
 use crate::domain::{ParseError, Sha256};
@@ -240,11 +240,16 @@ fn base(raw: &v1::Base, at: &Place<'_>) -> Result<Base, Error> {
             .key(&format!("{key}_tag"))
             .broken(format!("`{key}`, `{key}_tag` and `{key}_digest` go together"))),
     };
+    let digest = at.key("digest").read(&raw.digest)?;
+    if raw.size.is_some() && digest == Fetched::Unfetched {
+        return Err(at.key("size").broken("it is that of a digest, and there is none"));
+    }
     Ok(Base {
         repository: at.key("repository").read(&raw.repository)?,
         tag: at.key("tag").read(&raw.tag)?,
         flavour: at.key("flavour").read(&raw.flavour)?,
-        digest: at.key("digest").read(&raw.digest)?,
+        digest,
+        size: raw.size,
         builder: image(
             "builder",
             [raw.builder.as_ref(), raw.builder_tag.as_ref(), raw.builder_digest.as_ref()],
@@ -264,7 +269,12 @@ fn locked_file(
     let hash = at.key("hash").read::<Fetched>(&raw.hash)?;
     let (name, path, size, origin, sha256) =
         match (&raw.file, &raw.path, raw.size, &raw.origin, hash) {
-            (None, None, None, None, Fetched::Unfetched) => return Ok(None),
+            (None, None, None, None, Fetched::Unfetched) => {
+                return match contents(raw, at)? {
+                    None => Ok(None),
+                    Some(_) => Err(at.key("unpacked").broken("it needs a file")),
+                };
+            }
             (Some(name), Some(path), Some(size), Some(origin), Fetched::Digest(sha256)) => {
                 (name, path, size, origin, sha256)
             }
@@ -292,6 +302,7 @@ fn locked_file(
         size,
         sha256,
         origin: at.key("origin").read::<Origin>(origin)?,
+        contents: contents(raw, at)?,
     };
     let last = file.url.as_str().rsplit('/').next().unwrap_or_default();
     // Indexes write the plus of a local version as it is, or encoded.
@@ -299,6 +310,16 @@ fn locked_file(
         return Err(at_path.broken(format!("the path ends in another name than `{}`", file.name)));
     }
     Ok(Some(file))
+}
+
+/// What the file holds.
+fn contents(raw: &v1::Package, at: &Place<'_>) -> Result<Option<Contents>, Error> {
+    let libraries = at.key("libraries").read_all(&raw.libraries)?;
+    match raw.unpacked {
+        Some(unpacked) => Ok(Some(Contents { unpacked, libraries })),
+        None if libraries.is_empty() => Ok(None),
+        None => Err(at.key("libraries").broken("`unpacked` and `libraries` go together")),
+    }
 }
 
 fn package(raw: &v1::Package, at: &Place<'_>, folders: &Folders) -> Result<Package, Error> {
@@ -448,6 +469,7 @@ fn text<T: ToString>(value: Option<&T>) -> Option<String> {
 
 fn raw_package(package: &Package, folders: &BTreeMap<String, String>) -> v1::Package {
     let file = package.file.as_ref();
+    let contents = file.and_then(|file| file.contents.as_ref());
     let index = package.index.to_string();
     let path = file.map(|file| {
         let url = file.url.as_str();
@@ -468,6 +490,8 @@ fn raw_package(package: &Package, folders: &BTreeMap<String, String>) -> v1::Pac
         size: file.map(|file| file.size),
         hash: file.map_or_else(|| Fetched::Unfetched.to_string(), |file| file.sha256.to_string()),
         origin: file.map(|file| file.origin.to_string()),
+        unpacked: contents.map(|contents| contents.unpacked),
+        libraries: contents.map(|contents| texts(&contents.libraries)).unwrap_or_default(),
     }
 }
 
@@ -509,6 +533,7 @@ fn raw_target(target: &Target, folders: &BTreeMap<String, String>) -> v1::Target
             tag: base.tag.to_string(),
             flavour: base.flavour.to_string(),
             digest: base.digest.to_string(),
+            size: base.size,
             builder: base.builder.as_ref().map(|image| image.repository.to_string()),
             builder_tag: base.builder.as_ref().map(|image| image.tag.to_string()),
             builder_digest: base.builder.as_ref().map(|image| image.digest.to_string()),

@@ -238,6 +238,7 @@ fn facts(target: &super::v1::Target) -> Facts {
     facts.add("base tag", &target.base.tag);
     facts.add("base flavour", &target.base.flavour);
     facts.add("base digest", &target.base.digest);
+    facts.add_opt("base size", target.base.size.map(|size| size.to_string()).as_ref());
     facts.add_opt("base builder", target.base.builder.as_ref());
     facts.add_opt("base builder_tag", target.base.builder_tag.as_ref());
     facts.add_opt("base builder_digest", target.base.builder_digest.as_ref());
@@ -268,6 +269,8 @@ fn facts(target: &super::v1::Target) -> Facts {
             ("size", package.size.map(|size| size.to_string()).unwrap_or_default()),
             ("hash", package.hash.clone()),
             ("origin", package.origin.clone().unwrap_or_default()),
+            ("unpacked", package.unpacked.map(|size| size.to_string()).unwrap_or_default()),
+            ("libraries", package.libraries.join(", ")),
         ];
         facts.rows.insert(("package", package.name.clone()), details);
     }

@@ -111,6 +111,7 @@ impl Target {
             }
         }
         self.base.digest = Fetched::Unfetched;
+        self.base.size = None;
         for image in [&mut self.base.builder, &mut self.base.uv].into_iter().flatten() {
             image.digest = Fetched::Unfetched;
         }

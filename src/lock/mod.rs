@@ -23,8 +23,9 @@ pub use error::Error;
 pub use keep::Upgrade;
 pub use v1::{REVISION, VERSION};
 pub use values::{
-    Address, AptName, Asked, Fetched, FileName, Index, Label, LocalLabel, LockedFile, MatrixId,
-    Mirrored, Mode, Origin, PackageName, Repository, Serving, Standin, Tag, TargetName, Word,
+    Address, AptName, Asked, Contents, Fetched, FileName, Index, Label, Library, LocalLabel,
+    LockedFile, MatrixId, Mirrored, Mode, Origin, PackageName, Repository, Serving, Standin, Tag,
+    TargetName, Word,
 };
 
 use crate::domain::{
@@ -145,6 +146,8 @@ pub struct Base {
     pub flavour: Word,
     /// Digest of the image behind the tag.
     pub digest: Fetched,
+    /// Bytes to pull, compressed as they are; `None`: the registry has not said it.
+    pub size: Option<u64>,
     /// Image in which extensions are compiled.
     pub builder: Option<Image>,
     /// Image that brings uv; `None` in a lock of revision 0.
@@ -344,6 +347,7 @@ fn target(stack: &Stack, uv: Option<&UvImage>) -> v1::Target {
             tag: stack.base.tag.clone(),
             flavour: stack.base.flavour.clone(),
             digest: Fetched::Unfetched.to_string(),
+            size: None,
             builder_digest: builder.as_ref().map(|_| Fetched::Unfetched.to_string()),
             builder,
             builder_tag,
@@ -375,6 +379,8 @@ fn package(pin: &Pin) -> v1::Package {
         size: None,
         hash: Fetched::Unfetched.to_string(),
         origin: None,
+        unpacked: None,
+        libraries: Vec::new(),
     }
 }
 

@@ -171,7 +171,7 @@ fn later_versions_are_refused_and_later_revisions_kept() {
 
     let later = sample::text()
         .replace("revision = 1\n", "revision = 7\nmood = \"good\"\n")
-        .replace("[target.base]\n", "[target.base]\nsize = 12\n");
+        .replace("[target.base]\n", "[target.base]\nmood = 12\n");
     let lock = Lockfile::parse(&later, "later").unwrap();
     assert_eq!(lock.targets, sample::lock().targets);
     assert_eq!(lock.to_toml(), later);
@@ -179,9 +179,9 @@ fn later_versions_are_refused_and_later_revisions_kept() {
 
     // In a revision that we know, an unknown key is a slip or a forgery.
     let error =
-        refused(&sample::text().replacen("[target.base]\n", "[target.base]\nsize = 12\n", 1));
+        refused(&sample::text().replacen("[target.base]\n", "[target.base]\nmood = 12\n", 1));
     assert!(
-        matches!(&error, Error::UnknownKey { field, .. } if field == "target[0].base.size"),
+        matches!(&error, Error::UnknownKey { field, .. } if field == "target[0].base.mood"),
         "{error}"
     );
 }

@@ -120,6 +120,8 @@ pub(super) struct Base {
     pub flavour: String,
     pub digest: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builder: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builder_tag: Option<String>,
@@ -161,6 +163,10 @@ pub(super) struct Package {
     pub hash: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpacked: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub libraries: Vec<String>,
 }
 
 /// An index. PyPI's address is the user's own setting; where its files are is told by the index.
@@ -224,6 +230,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "tag",
             "flavour",
             "digest",
+            "size",
             "builder",
             "builder_tag",
             "builder_digest",
@@ -249,6 +256,8 @@ const KEYS: &[(&str, &[&str])] = &[
             "size",
             "hash",
             "origin",
+            "unpacked",
+            "libraries",
         ],
     ),
     ("index", &["name", "url", "files"]),

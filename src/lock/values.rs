@@ -60,6 +60,8 @@ text_kinds! {
     MatrixId(is_matrix_id), "a matrix id", "`[A-Za-z0-9][A-Za-z0-9._+-]*` of at most 64 characters";
     /// Name of a file on an index, decoded: `torch-2.9.1+cu126-cp312-cp312-manylinux_2_28_x86_64.whl`.
     FileName(is_file_name), "a file name of a package", "letters, digits and `._+!-`, ending in `.whl`, `.tar.gz` or `.zip`";
+    /// A shared library, by its name and first number: `libcudart.so.12`.
+    Library(is_library), "a shared library", "a form like `libcudart.so.12`, at most 60 characters";
     /// Address of an index, a folder of files or a mirror, without credentials, query and fragment.
     Address(is_address), "an address", "`https://host/path` (or `http://`), without credentials, query and fragment";
     /// What stands in for a registry: a host with a path, or an address.
@@ -134,6 +136,16 @@ fn is_file_name(text: &str) -> bool {
     all(text, 255, |b| b.is_ascii_alphanumeric() || b"._+!-".contains(&b))
         && starts(text, |b| b.is_ascii_alphanumeric() || b == b'_')
         && [".whl", ".tar.gz", ".zip"].iter().any(|end| text.ends_with(end))
+}
+
+fn is_library(text: &str) -> bool {
+    let name = |stem: &str| {
+        stem.starts_with("lib") && stem.bytes().all(|b| lower_or_digit(b) || b == b'_')
+    };
+    let number = |rest: &str| {
+        rest.is_empty() || rest.strip_prefix('.').is_some_and(|n| all(n, 4, |b| b.is_ascii_digit()))
+    };
+    text.len() <= 60 && text.split_once(".so").is_some_and(|(a, b)| name(a) && number(b))
 }
 
 /// Bytes of a URL's host and path that mean nothing to a shell, a Dockerfile or a template.
@@ -245,6 +257,17 @@ pub struct LockedFile {
     pub sha256: Sha256,
     /// How the digest was had.
     pub origin: Origin,
+    /// What it holds; `None`: nobody has read its directory.
+    pub contents: Option<Contents>,
+}
+
+/// What a wheel puts on the disk.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Contents {
+    /// Bytes of all its files once they are installed.
+    pub unpacked: u64,
+    /// The driver's library, and those of CUDA and cuDNN that tell a copy of them.
+    pub libraries: Vec<Library>,
 }
 
 /// How the digest of a file was had.
@@ -396,6 +419,10 @@ mod tests {
         reads::<AptName>(
             &["gcc", "libstdc++6", "cuda-compat-12-8"],
             &["g", "Gcc", "gcc=1", "gcc "],
+        );
+        reads::<Library>(
+            &["libcudart.so.12", "libcuda.so", "libcudnn_ops.so.9"],
+            &["libcudart.so.12.4", "cudart.so", "libcudart.so.", "libcudart.sox", "lib/a.so"],
         );
         reads::<MatrixId>(&["2026.11.0", "2026.11.0+site"], &[".1", "a b"]);
         reads::<Fetched>(&["unfetched"], &["not-fetched", "sha256:12"]);

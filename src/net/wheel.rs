@@ -7,19 +7,24 @@
 use std::fs::File as Disk;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::{Cache, Client, Download, Expect, Part, Want};
 use crate::domain::Sha256;
-use crate::index::archive::{self, Sparse, Step, TorchBuild};
+use crate::index::archive::{self, Contents, Sparse, Step, TorchBuild};
 use crate::index::metadata::{self, Metadata};
 use crate::index::page::{File, Sidecar};
 use crate::index::wheel::WheelName;
 
 /// The end of a wheel: in most it holds the directory of the archive and METADATA too.
 const TAIL: u64 = 64 << 10;
+/// The same where nothing but the directory is wanted: those of NVIDIA's wheels have some kilobytes.
+const SHORT_TAIL: u64 = 16 << 10;
+/// How long the directory is waited for where nothing but a size depends on it.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Parts of one file. Three will do for any wheel that was seen.
 const PARTS: usize = 12;
 /// What the cache keeps of wheels is called that.
@@ -38,6 +43,8 @@ pub struct Told {
     pub hashed_here: bool,
     /// `torch/version.py`, where it was asked for.
     pub build: Option<TorchBuild>,
+    /// What it holds; `None` for a source archive, and where its directory could not be had.
+    pub contents: Option<Contents>,
     /// Code in the binary, where the whole file came and it is torch.
     pub codes: Option<Vec<String>>,
 }
@@ -119,6 +126,7 @@ struct Kept {
     metadata: String,
     size: u64,
     build: Option<KeptBuild>,
+    contents: Option<Contents>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -176,6 +184,7 @@ fn kept(
         sha256: sha256.clone(),
         hashed_here: false,
         build,
+        contents: kept.contents,
         codes: None,
     })
 }
@@ -187,7 +196,8 @@ fn keep(cache: &Cache, told: &Told, text: &[u8]) {
         git: b.git.clone(),
     });
     let metadata = String::from_utf8_lossy(text).into_owned();
-    if let Ok(bytes) = serde_json::to_vec(&Kept { metadata, size: told.size, build }) {
+    let kept = Kept { metadata, size: told.size, build, contents: told.contents.clone() };
+    if let Ok(bytes) = serde_json::to_vec(&kept) {
         // Without it the next run asks again.
         let _ = cache.put(KIND, told.sha256.as_str(), &bytes);
     }
@@ -212,7 +222,7 @@ impl Reader<'_> {
                 Part::Whole { total: None } => self.download().await?.size,
             },
         };
-        Ok(told(None, size, sha256.clone(), None))
+        Ok(told(None, size, sha256.clone()))
     }
 
     /// A wheel whose digest the index names.
@@ -224,16 +234,24 @@ impl Reader<'_> {
         };
         let mut text = None;
         if let Some(digest) = beside {
-            match self.client.text(&beside_of(&self.file.url), digest).await {
+            let beside = beside_of(&self.file.url);
+            let asked = self.client.text(&beside, digest);
+            // With both in hand nothing more is asked, so the directory is asked for at the same time.
+            let enough = self.file.size.filter(|_| !self.deep);
+            let (found, contents) = match enough {
+                Some(size) => tokio::join!(asked, self.contents(size)),
+                None => (asked.await, None),
+            };
+            match found {
                 Ok(found) => text = Some(found),
                 // Mirrors promise it and do not have it: the file itself will tell.
                 Err(super::Error::NotFound { .. }) => (),
                 Err(err) => return Err(err.into()),
             }
-        }
-        if let (Some(found), Some(size), false) = (&text, self.file.size, self.deep) {
-            let metadata = self.metadata(wheel, found)?;
-            return Ok((told(Some(metadata), size, sha256.clone(), None), text));
+            if let (Some(found), Some(size)) = (&text, enough) {
+                let metadata = Some(self.metadata(wheel, found)?);
+                return Ok((Told { contents, ..told(metadata, size, sha256.clone()) }, text));
+            }
         }
         let (offset, bytes, total) =
             match self.client.part(&self.file.url, Want::Last(TAIL)).await? {
@@ -246,8 +264,9 @@ impl Reader<'_> {
         }
         let mut view = Sparse::new(total);
         view.insert(offset, &bytes);
-        let found = match text {
-            Some(found) => found,
+        let (found, contents) = match text {
+            // torch, whose directory is read for its build.
+            Some(found) => (found, self.stepped(&mut view, archive::contents).await?),
             None => self.stepped(&mut view, |view| archive::metadata(view, wheel)).await?,
         };
         let build = if self.deep {
@@ -255,8 +274,24 @@ impl Reader<'_> {
         } else {
             None
         };
-        let metadata = self.metadata(wheel, &found)?;
-        Ok((told(Some(metadata), total, sha256.clone(), build), Some(found)))
+        let metadata = Some(self.metadata(wheel, &found)?);
+        let told = told(metadata, total, sha256.clone());
+        Ok((Told { build, contents: Some(contents), ..told }, Some(found)))
+    }
+
+    /// What a wheel of this size holds. A lock goes without it where it cannot be had.
+    async fn contents(&self, size: u64) -> Option<Contents> {
+        let read = async {
+            match self.client.part(&self.file.url, Want::Last(SHORT_TAIL)).await.ok()? {
+                Part::Bytes { offset, bytes, total, .. } if total == size => {
+                    let mut view = Sparse::new(total);
+                    view.insert(offset, &bytes);
+                    self.stepped(&mut view, archive::contents).await.ok()
+                }
+                _ => None,
+            }
+        };
+        tokio::time::timeout(PATIENCE, read).await.ok().flatten()
     }
 
     /// The server gives no parts. With the METADATA beside the file its size is enough.
@@ -271,7 +306,7 @@ impl Reader<'_> {
             && let Some(sha256) = &self.file.sha256
         {
             let metadata = self.metadata(wheel, found)?;
-            return Ok((told(Some(metadata), size, sha256.clone(), None), text));
+            return Ok((told(Some(metadata), size, sha256.clone()), text));
         }
         self.whole(Some(wheel)).await
     }
@@ -279,13 +314,15 @@ impl Reader<'_> {
     /// The whole file, whose digest is computed on the way.
     async fn whole(&self, wheel: Option<&WheelName>) -> Result<Came, WheelError> {
         let download = self.download().await?;
-        let mut told = told(None, download.size, download.sha256.clone(), None);
+        let mut told = told(None, download.size, download.sha256.clone());
         told.hashed_here = self.file.sha256.is_none();
         let Some(wheel) = wheel else { return Ok((told, None)) };
         let disk = |source| WheelError::Disk { file: self.file.name.clone(), source };
         let mut opened = Disk::open(&download.path).map_err(disk)?;
         let mut view = Sparse::new(download.size);
-        let text = self.read(&mut opened, &mut view, |view| archive::metadata(view, wheel))?;
+        let (text, contents) =
+            self.read(&mut opened, &mut view, |view| archive::metadata(view, wheel))?;
+        told.contents = Some(contents);
         told.metadata = Some(self.metadata(wheel, &text)?);
         if self.deep {
             told.build = Some(self.read(&mut opened, &mut view, archive::torch_build)?);
@@ -370,8 +407,8 @@ impl Reader<'_> {
     }
 }
 
-fn told(metadata: Option<Metadata>, size: u64, sha256: Sha256, build: Option<TorchBuild>) -> Told {
-    Told { metadata, size, sha256, hashed_here: false, build, codes: None }
+fn told(metadata: Option<Metadata>, size: u64, sha256: Sha256) -> Told {
+    Told { metadata, size, sha256, hashed_here: false, build: None, contents: None, codes: None }
 }
 
 /// `URL.metadata`, as PEP 658 has it.

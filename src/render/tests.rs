@@ -203,6 +203,7 @@ fn complete(name: &str) -> Lockfile {
             url: url.parse().unwrap(),
             size: 1,
             origin: crate::lock::Origin::Index,
+            contents: None,
         });
     }
     Lockfile::parse(&lock.to_toml(), "complete").unwrap()

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::TOOL;
 use crate::domain::{Code, Finding, Severity};
+use crate::lock::Lockfile;
 use crate::matrix::{GpuMatch, Matrix};
 use crate::resolve::physics::Served;
 use crate::resolve::{
@@ -188,10 +189,22 @@ pub fn index_name(index: PinIndex) -> String {
 }
 
 pub(super) fn document<T: Serialize>(name: &str, matrix: &Matrix, body: T) -> String {
+    let (id, digest, overlays) = (&matrix.id, &matrix.digest, &matrix.overlays);
+    stamped(name, MatrixId { id, digest, overlays }, body)
+}
+
+/// A document about a lock: the matrix is the one that it was made with.
+pub(super) fn document_of_lock<T: Serialize>(name: &str, lock: &Lockfile, body: T) -> String {
+    let overlays: Vec<_> = lock.matrix.overlays.iter().map(ToString::to_string).collect();
+    let (id, digest) = (lock.matrix.id.as_str(), lock.matrix.digest.as_str());
+    stamped(name, MatrixId { id, digest, overlays: &overlays }, body)
+}
+
+fn stamped<T: Serialize>(name: &str, matrix: MatrixId<'_>, body: T) -> String {
     let document = Document {
         schema: Named { name, version: "1.0" },
         tool: Named { name: TOOL.0, version: TOOL.1 },
-        matrix: MatrixId { id: &matrix.id, digest: &matrix.digest, overlays: &matrix.overlays },
+        matrix,
         body,
     };
     let mut text = serde_json::to_string_pretty(&document)

@@ -182,6 +182,20 @@ pub(crate) fn portless(text: &str, web: &Web) -> String {
     text.replace(&web.addr.to_string(), "INDEX")
 }
 
+/// A lock as nobody had read the directories of its files.
+pub(crate) fn without_sizes(text: &str) -> String {
+    let mut table: toml::Table = text.parse().expect("a lock");
+    for target in table["target"].as_array_mut().expect("targets") {
+        for package in target["package"].as_array_mut().expect("packages") {
+            let package = package.as_table_mut().expect("a package");
+            let _ = (package.remove("unpacked"), package.remove("libraries"));
+        }
+    }
+    let table = toml::to_string_pretty(&table).expect("a lock");
+    // The order of the keys is that of a lock again.
+    Lockfile::parse(&table, "without sizes").expect("a lock").to_toml()
+}
+
 /// All files below a folder, with their bytes.
 pub(crate) fn below(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut list = Vec::new();

@@ -86,9 +86,10 @@ fn a_digest_that_changes_stops_the_lock_until_a_person_accepts_it() {
     assert_eq!(bench.text(), text.replace(&sizes(&old), &sizes(&new)));
 }
 
-/// The lines of a lock about a file's length and digest.
+/// The lines of a lock about a file's lengths and digest.
 fn sizes(wheel: &Wheel) -> String {
-    format!("size = {}\nhash = \"{}\"", wheel.archive().len(), wheel.sha256())
+    let (len, digest, unpacked) = (wheel.archive().len(), wheel.sha256(), wheel.unpacked());
+    format!("size = {len}\nhash = \"{digest}\"\norigin = \"index\"\nunpacked = {unpacked}\n")
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn publish(registry: &Web, path: &str, content: &str) -> Sha256 {
             "size": 5,
         });
         let image = json!({
-            "schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": [],
+            "schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": [{ "size": 28_000_000 }, { "size": 14_000_000 }],
             "annotations": { "content": content },
         });
         let (digest, size) = put("", IMAGE, &image);
@@ -97,6 +97,7 @@ fn digests_of_images_are_locked_and_kept() {
     assert!(text.contains(&format!("digest = \"{one}\"")), "{text}");
     assert!(text.contains(&format!("uv_digest = \"{two}\"")), "{text}");
     assert!(bench.locked().complete());
+    assert_eq!(bench.locked().targets[0].base.size, Some(42_000_000));
     // They stay, without a question, and offline.
     let asked = registry.log().len();
     let newer = publish(&registry, &base, "newer");

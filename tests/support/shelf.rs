@@ -165,6 +165,11 @@ impl Wheel {
         writer.finish().expect("an archive").into_inner()
     }
 
+    /// Bytes of all that is in it.
+    pub(crate) fn unpacked(&self) -> usize {
+        self.members.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() + self.metadata.len()
+    }
+
     /// The digest of the file.
     pub(crate) fn sha256(&self) -> Sha256 {
         Sha256::of(&self.archive())

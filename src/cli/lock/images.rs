@@ -11,7 +11,7 @@ use super::watch::Watch;
 use crate::domain::Platform;
 use crate::error::Error;
 use crate::lock::{Fetched, Lockfile, Repository, Tag, Target};
-use crate::net::registry::{self, Credentials, Registries, Wanted};
+use crate::net::registry::{self, Credentials, Found, Registries, Wanted};
 
 /// Questions under way at a time; the registries let fewer through.
 const AT_ONCE: usize = 64;
@@ -43,7 +43,7 @@ pub async fn images(
     job: &Job<'_>,
     lock: &Lockfile,
     watch: &Arc<Watch>,
-) -> Result<Vec<(ImageKey, Fetched)>, Error> {
+) -> Result<Vec<(ImageKey, Found)>, Error> {
     if job.args.no_images || job.args.offline {
         return Ok(Vec::new());
     }
@@ -68,10 +68,7 @@ pub async fn images(
     })?;
     let registries = &registries;
     let mut answers = futures_util::stream::iter(wanted)
-        .map(|(key, image)| async move {
-            let found = registries.digest(&image).await?;
-            Ok::<_, Error>((key, Fetched::Digest(found.digest)))
-        })
+        .map(|(key, image)| async move { Ok::<_, Error>((key, registries.digest(&image).await?)) })
         .buffer_unordered(AT_ONCE);
     let mut all = Vec::new();
     while let Some(answer) = answers.next().await {
@@ -80,10 +77,12 @@ pub async fn images(
     Ok(all)
 }
 
-pub fn set_digest(target: &mut Target, repository: &Repository, tag: &Tag, digest: &Fetched) {
+pub fn set_image(target: &mut Target, repository: &Repository, tag: &Tag, found: &Found) {
     let base = &mut target.base;
+    let digest = Fetched::Digest(found.digest.clone());
     if (&base.repository, &base.tag) == (repository, tag) {
         base.digest = digest.clone();
+        base.size = found.size;
     }
     for image in [&mut base.builder, &mut base.uv].into_iter().flatten() {
         if (&image.repository, &image.tag) == (repository, tag) {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::files::files;
-use super::images::{images, set_digest, wanted_images};
+use super::images::{images, set_image, wanted_images};
 use super::sources::Sources;
-use super::watch::{Watch, bytes};
+use super::watch::Watch;
 use crate::cli::args::{Format, Lock};
 use crate::cli::asked::Asked;
 use crate::cli::output::Output;
@@ -15,6 +15,7 @@ use crate::domain::{Finding, normalise_name};
 use crate::error::Error;
 use crate::lock::{Image, Index, Lockfile, Mirrored, Standin, Target, Upgrade};
 use crate::matrix::Matrix;
+use crate::report::bytes;
 use crate::requirements::Mirrors;
 
 /// What there is to complete.
@@ -123,6 +124,7 @@ fn take_over(target: &mut Target, old: &Target, same_places: bool, job: &Job<'_>
         && old.platform == target.platform
     {
         target.base.digest = old.base.digest.clone();
+        target.base.size = old.base.size;
     }
     let images =
         [(&mut target.base.builder, &old.base.builder), (&mut target.base.uv, &old.base.uv)];
@@ -162,7 +164,7 @@ async fn fetch(job: &Job<'_>, found: &mut Found, watch: &Arc<Watch>) -> Result<(
     let images = images(job, &found.lock, watch);
     let files = files(job, found.lock.targets.clone(), &sources, watch);
     // Both at a time: registries are other machines than indexes.
-    let (files, digests) = tokio::join!(files, images);
+    let (files, images) = tokio::join!(files, images);
     let (filled, offline) = files?;
     for (index, (target, findings, notes)) in filled {
         found.findings.extend(findings.into_iter().map(|f| (target.name.to_string(), f)));
@@ -170,9 +172,9 @@ async fn fetch(job: &Job<'_>, found: &mut Found, watch: &Arc<Watch>) -> Result<(
         found.lock.targets[index] = target;
     }
     found.notes.extend(offline);
-    for ((repository, tag, platform), digest) in digests? {
+    for ((repository, tag, platform), image) in images? {
         for target in found.lock.targets.iter_mut().filter(|t| t.platform == platform) {
-            set_digest(target, &repository, &tag, &digest);
+            set_image(target, &repository, &tag, &image);
         }
     }
     found.notes.extend(sources.notes());

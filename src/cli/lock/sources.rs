@@ -144,6 +144,7 @@ impl Sources {
                         sha256: told.sha256,
                         origin: if told.hashed_here { Origin::Download } else { Origin::Index },
                         build: told.build,
+                        contents: told.contents,
                         codes: told.codes,
                     },
                 ))

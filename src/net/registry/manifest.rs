@@ -21,6 +21,8 @@ const IMAGES: [&str; 2] = [
 
 /// More images than any index has.
 const MOST: usize = 1000;
+/// Bytes that no image has.
+const TOO_LARGE: u64 = 1 << 40;
 
 /// A manifest as far as its digest for a platform asks.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub(super) enum Manifest {
     Image {
         /// Digest of the configuration.
         config: Sha256,
+        /// Bytes of its layers as they are pulled. Nothing rests on them: `None` where there is no sum.
+        size: Option<u64>,
     },
 }
 
@@ -94,6 +98,8 @@ pub(super) fn read(bytes: &[u8], media_type: Option<&str>) -> Result<Manifest, S
         media_type: Option<String>,
         manifests: Option<Vec<Row>>,
         config: Option<Descriptor>,
+        #[serde(default)]
+        layers: serde_json::Value,
     }
     #[derive(Deserialize)]
     struct Descriptor {
@@ -146,7 +152,11 @@ pub(super) fn read(bytes: &[u8], media_type: Option<&str>) -> Result<Manifest, S
             Ok(Manifest::Index(entries))
         }
         (None, Some(config)) if is(IMAGES) => {
-            Ok(Manifest::Image { config: digest(&config.digest)? })
+            let mut layers = text.layers.as_array().into_iter().flatten();
+            let sum =
+                layers.try_fold(0_u64, |sum, layer| sum.checked_add(layer.get("size")?.as_u64()?));
+            let size = sum.filter(|size| (1..TOO_LARGE).contains(size));
+            Ok(Manifest::Image { config: digest(&config.digest)?, size })
         }
         _ => Err(match named {
             Some(name) => format!("it is `{}`, neither an image nor an index", shown(&name)),
@@ -200,6 +210,29 @@ mod tests {
         assert!(!built("arm", Some("v7")).serves(Platform::LinuxArm64));
         assert!(built("amd64", Some("")).serves(Platform::LinuxAmd64));
         assert!(!built("amd64", Some("v3")).serves(Platform::LinuxAmd64));
+    }
+
+    #[test]
+    fn the_size_is_that_of_the_layers() {
+        let text = |layers: &str| {
+            let config = format!(r#""config":{{"digest":"sha256:{}"}}"#, "b".repeat(64));
+            format!(r#"{{"schemaVersion":2,{config}{layers}}}"#)
+        };
+        for (layers, expected) in [
+            (r#","layers":[{"size":28},{"size":14}]"#, Some(42)),
+            (r#","layers":[{"size":28},{}]"#, None),
+            (r#","layers":[{"size":18446744073709551615},{"size":1}]"#, None),
+            (r#","layers":[{"size":9223372036854775808}]"#, None),
+            (r#","layers":[{"size":-1}]"#, None),
+            (r#","layers":[]"#, None),
+            (r#","layers":7"#, None),
+            ("", None),
+        ] {
+            match read(text(layers).as_bytes(), None) {
+                Ok(Manifest::Image { size, .. }) => assert_eq!(size, expected, "{layers}"),
+                other => panic!("{layers}: {other:?}"),
+            }
+        }
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub struct Found {
     pub digest: Sha256,
     /// Digest of the index behind the tag, where there is one.
     pub index: Option<Sha256>,
+    /// Bytes of its layers, compressed as they are pulled; `None` where the manifest has no sum.
+    pub size: Option<u64>,
 }
 
 /// Who is told what goes over the network.
@@ -174,10 +176,10 @@ impl Registries {
         }
         let (top, manifest) = read(answer)?;
         let entries = match manifest {
-            Manifest::Image { config } => {
+            Manifest::Image { config, size } => {
                 let built = self.config(asked, &config).await?;
                 return if built.serves(image.platform) {
-                    Ok(Found { digest: top, index: None })
+                    Ok(Found { digest: top, index: None, size })
                 } else {
                     Err(no_platform(image, vec![built.shown()]))
                 };
@@ -217,7 +219,7 @@ impl Registries {
             return Err(differs(format!("{size} bytes"), format!("{} bytes", entry.size)));
         }
         match manifest {
-            Manifest::Image { .. } => Ok(Found { digest, index: Some(top) }),
+            Manifest::Image { size, .. } => Ok(Found { digest, index: Some(top), size }),
             Manifest::Index(_) => Err(RegistryError::Shape {
                 url,
                 reason: "an index stands where an image should".into(),

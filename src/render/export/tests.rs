@@ -25,6 +25,7 @@ fn filled() -> Lockfile {
                 size: 1000,
                 sha256: format!("sha256:{}", "5".repeat(64)).parse().unwrap(),
                 origin: Origin::Index,
+                contents: None,
             });
         }
     }

@@ -1,0 +1,124 @@
+//! Unpacked sizes and telling libraries: what a lock learns of the directories of its wheels, and that
+//! nothing rests on them.
+
+use gpuseal::lock::{Contents, Lockfile};
+
+use super::bench::{Bench, COUNT, filler, portless, without_sizes};
+use super::support::shelf::{Form, Wheel};
+use super::support::web::Route;
+use super::support::write;
+
+const CUDNN: &str = "nvidia_cudnn_cu13-9.26.0.51-py3-none-manylinux_2_27_x86_64.whl";
+
+/// cuDNN with its library, and triton with a directory that is longer than what is fetched first.
+fn bench(form: Form) -> Bench {
+    let mut bench = Bench::of(form);
+    let cudnn = Wheel::new(CUDNN)
+        .member("nvidia/cudnn/lib/libcudnn.so.9", &filler(100_000))
+        .member("nvidia/cudnn/lib/libcudnn_graph.so.9", &filler(1000));
+    let mut triton = bench.shelf.wheel("triton").member("triton/libtriton.so", &filler(300_000));
+    for number in 0..1000 {
+        triton = triton.member(&format!("triton/{number:0>60}.py"), b"pass");
+    }
+    bench.shelf.swap(cudnn);
+    bench.shelf.swap(triton);
+    bench.publish();
+    bench
+}
+
+fn contents<'l>(lock: &'l Lockfile, name: &str) -> Option<&'l Contents> {
+    let package = lock.targets[0].packages.iter().find(|p| p.name.as_str() == name);
+    package.expect(name).file.as_ref().expect("a file").contents.as_ref()
+}
+
+#[test]
+fn sizes_arrive_whatever_the_index_tells_beside_the_files() {
+    let mut locks = Vec::new();
+    for form in [Form::FULL, Form::PLAIN, Form { hashes: false, ..Form::PLAIN }] {
+        let bench = bench(form);
+        bench.lock(&[]).says(0, &["wrote gpuseal.lock"]);
+        let lock = bench.locked();
+        for package in &lock.targets[0].packages {
+            let wheel = bench.shelf.wheels.iter().find(|wheel| {
+                package.file.as_ref().is_some_and(|file| file.name.as_str() == wheel.file)
+            });
+            let found = contents(&lock, package.name.as_str()).expect("its directory was read");
+            assert_eq!(found.unpacked, wheel.expect("a wheel").unpacked() as u64, "{package:?}");
+        }
+        let cudnn = contents(&lock, "nvidia-cudnn-cu13").expect("its directory was read");
+        assert_eq!(cudnn.libraries.len(), 1);
+        assert_eq!(cudnn.libraries[0].as_str(), "libcudnn.so.9");
+        let text = bench.text();
+        assert_eq!(text.matches("unpacked = ").count(), COUNT);
+        // The cache has them too, where digests tell its entries apart.
+        if form.hashes {
+            fs_err::remove_file(bench.path()).expect("a lock");
+            bench.lock(&["--offline"]).says(0, &["wrote"]);
+            assert_eq!(bench.text(), text);
+        }
+        locks.push(portless(&text, &bench.web));
+    }
+    assert_eq!(locks[0], locks[1]);
+}
+
+/// Where METADATA is beside the files, a part of each is asked for its size alone, and a small one.
+#[test]
+fn a_size_costs_little() {
+    let bench = bench(Form::FULL);
+    bench.lock(&[]).says(0, &[]);
+    let (cudnn, triton) = (bench.shelf.file_path(NAME), bench.shelf.file_path("triton"));
+    assert_eq!((bench.web.hits(&cudnn), bench.web.hits(&triton)), (1, 2));
+    assert!(bench.web.bytes(&cudnn) <= 16 << 10, "{} bytes", bench.web.bytes(&cudnn));
+}
+
+const NAME: &str = "nvidia-cudnn-cu13";
+
+#[test]
+fn a_lock_is_made_where_no_size_can_be_had() {
+    let good = bench(Form::FULL);
+    good.lock(&[]).says(0, &[]);
+    let text = without_sizes(&portless(&good.text(), &good.web));
+    // No parts: torch alone, whose build is in the file, is fetched whole and so has a size.
+    let none = bench(Form { ranges: false, ..Form::FULL });
+    none.lock(&[]).says(0, &["wrote gpuseal.lock"]);
+    assert_eq!(without_sizes(&portless(&none.text(), &none.web)), text);
+    let lock = none.locked();
+    let known =
+        |package: &&gpuseal::lock::Package| contents(&lock, package.name.as_str()).is_some();
+    let known: Vec<_> = lock.targets[0].packages.iter().filter(known).collect();
+    assert!(known.len() == 1 && known[0].name.as_str() == "torch", "{known:?}");
+    // Parts that are no end of an archive; none for those who ask; another file's.
+    let routes: [fn(&Wheel) -> Route; 3] = [
+        |_| Route::ok(filler(40_000)).ranges(),
+        |_| Route::status(403),
+        |wheel| Route::ok([&wheel.archive()[..], b"x"].concat()).ranges(),
+    ];
+    for route in routes {
+        let bad = bench(Form::FULL);
+        bad.web.route(&bad.shelf.file_path(NAME), route(&bad.shelf.wheel(NAME)));
+        bad.lock(&[]).says(0, &["wrote gpuseal.lock"]);
+        assert_eq!(without_sizes(&portless(&bad.text(), &bad.web)), text);
+        let lock = bad.locked();
+        assert_eq!((contents(&lock, NAME), contents(&lock, "triton").is_some()), (None, true));
+    }
+}
+
+/// A lock of an earlier day has no sizes, and is as good as ever.
+#[test]
+fn a_lock_without_sizes_is_not_stale() {
+    let bench = bench(Form::FULL);
+    bench.lock(&[]).says(0, &[]);
+    let whole = bench.text();
+    let old = without_sizes(&whole);
+    assert!(old != whole && !old.contains("unpacked"));
+    write(bench.project.path(), "gpuseal.lock", &old);
+    let asked = bench.web.log().len();
+    for args in [&["--check"][..], &["--locked"], &["--offline"], &[]] {
+        bench.lock(args).says(0, &[]);
+        assert_eq!(bench.text(), old, "{args:?}");
+    }
+    assert_eq!(bench.web.log().len(), asked);
+    // Files that are asked for anew come with theirs.
+    bench.lock(&["--upgrade-package", "filelock"]).says(0, &["wrote"]);
+    assert_eq!(bench.text(), whole);
+}
