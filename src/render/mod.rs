@@ -10,6 +10,7 @@ pub mod export;
 mod filters;
 mod image;
 pub mod managed;
+pub mod size;
 mod smoke;
 mod template;
 

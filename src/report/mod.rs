@@ -5,6 +5,7 @@ pub mod github;
 pub mod human;
 mod inputs;
 pub mod json_v1;
+pub mod size;
 
 pub use draft::Machines;
 pub use inputs::Inputs;
