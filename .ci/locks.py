@@ -1,6 +1,6 @@
 """What .ci/locks looks at, without a word of gpuseal's own code: pages by html.parser, tags by packaging.
 
-Usage: locks.py ping INDEX | pages INDEX LOCK... | closures LOCK... | table LOCK... | uv-flags LOCK |
+Usage: locks.py ping INDEX | pages INDEX LOCK... | sizes LOCK... | closures LOCK... | table LOCK... | uv-flags LOCK |
        proxy PORT_FILE BYTES_FILE | counted BYTES_FILE FOLDER | times FILE
 """
 
@@ -105,9 +105,22 @@ class Remote(io.RawIOBase):
         return len(body)
 
 
+def opened(url):
+    return zipfile.ZipFile(io.BufferedReader(Remote(url), 1 << 16))
+
+
 def metadata(url, member):
-    with zipfile.ZipFile(io.BufferedReader(Remote(url), 1 << 16)) as wheel:
+    with opened(url) as wheel:
         return wheel.read(member).decode()
+
+
+def contents(url):
+    """Bytes of all members of a wheel, and the libraries among them that tell a copy of CUDA."""
+    with opened(url) as wheel:
+        members = wheel.infolist()
+    found = (re.search(r"(?<!/stubs)/(lib(?:cuda|cudart|cublas|cudnn))(?:-[^/.]*)?\.so(?:\.(\d+))?(?:\.[\d.]+)?$", m.filename) for m in members)
+    libraries = {f"{each[1]}.so" + (f".{each[2]}" if each[2] else "") for each in found if each}
+    return sum(member.file_size for member in members), sorted(libraries)
 
 
 def many(work, items):
@@ -190,6 +203,21 @@ def pages(index, paths):
     if variants != GENERATIONS:
         wrong.append(f"the locks stand for {sorted(variants)}, and not for {sorted(GENERATIONS)}")
     print(f"{len(locks)} locks, {len(files)} files of {len(names)} packages: name, address, digest, size, Python and tags")
+    return wrong
+
+
+def sizes(paths):
+    """Unpacked sizes and telling libraries, against Python's zipfile; nothing may be unknown here."""
+    locks = [Lock(path) for path in paths]
+    wheels = {lock.url(p): p for lock in locks for p in lock.packages if p["file"].endswith(".whl")}
+    known = many(contents, wheels)
+    wrong = []
+    for url, package in wheels.items():
+        ours, theirs = (package.get("unpacked"), package.get("libraries", [])), known[url]
+        if ours != theirs:
+            wrong.append(f"{package['file']}: the lock has {ours}, zipfile {theirs}")
+    telling = sum(1 for package in wheels.values() if package.get("libraries"))
+    print(f"{len(wheels)} wheels: {sum(size for size, _ in known.values()) / 1e9:.1f} GB unpacked, {telling} with libraries that tell a copy")
     return wrong
 
 
@@ -371,8 +399,8 @@ def main(what, *given):
         return []
     if what == "pages":
         return pages(given[0], given[1:])
-    if what in ("closures", "table"):
-        return {"closures": closures, "table": table}[what](given)
+    if what in ("sizes", "closures", "table"):
+        return {"sizes": sizes, "closures": closures, "table": table}[what](given)
     return {"uv-flags": uv_flags, "proxy": proxy, "counted": counted, "times": times}[what](*given)
 
 
