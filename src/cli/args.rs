@@ -360,6 +360,10 @@ pub struct Render {
     /// Leave out the `# syntax=` line, for builders that cannot fetch the frontend; of dockerfile.
     #[arg(long)]
     pub no_syntax_line: bool,
+    /// Show what the images will weigh, part by part, instead of the file; beside it with -o. Of
+    /// dockerfile.
+    #[arg(long)]
+    pub explain_size: bool,
     /// The shell that runs the script; of install.
     #[arg(long, value_enum, value_name = "SHELL")]
     pub shell: Option<Shell>,

@@ -187,7 +187,7 @@ fn of_base(lock: &Lockfile, target: &Target) -> Vec<Finding> {
     let base = base(lock, target);
     let tag = target.base.tag.as_str();
     let has = |part: &str| tag.split('-').any(|word| word.starts_with(part));
-    let help = "take a slim Python image: the wheels bring the CUDA that they were built with";
+    let help = "leave `cuda-runtime` and `nvcc-runtime` out of `needs` where nothing asks for the system's CUDA: the wheels bring their own";
     let mut findings = Vec::new();
     if has("runtime") || has("devel") {
         let what = if has("cudnn") { "CUDA and cuDNN" } else { "CUDA" };

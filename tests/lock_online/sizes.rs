@@ -6,7 +6,7 @@ use gpuseal::lock::{Contents, Lockfile};
 use super::bench::{Bench, COUNT, filler, portless, without_sizes};
 use super::support::shelf::{Form, Wheel};
 use super::support::web::Route;
-use super::support::write;
+use super::support::{files, run, write};
 
 const CUDNN: &str = "nvidia_cudnn_cu13-9.26.0.51-py3-none-manylinux_2_27_x86_64.whl";
 
@@ -121,4 +121,64 @@ fn a_lock_without_sizes_is_not_stale() {
     // Files that are asked for anew come with theirs.
     bench.lock(&["--upgrade-package", "filelock"]).says(0, &["wrote"]);
     assert_eq!(bench.text(), whole);
+}
+
+#[test]
+fn what_an_image_weighs_is_told_before_it_is_built() {
+    let bench = bench(Form::FULL);
+    let line = "image of target default: about 606.3 kB on top of python:3.12-slim-trixie, of which triton 304.1 kB, ";
+    bench.lock(&["--render", "dockerfile"]).says(0, &["wrote Dockerfile", line]);
+    let (project, whole) = (bench.project.path(), bench.text());
+    let told = run(project, &["render", "dockerfile", "-o", "Dockerfile"]);
+    told.says(0, &["unchanged Dockerfile", "image of target default: about "]);
+    for args in [&["--quiet"][..], &["--check"]] {
+        let told = run(project, &[&["render", "dockerfile", "-o", "Dockerfile"], args].concat());
+        told.says(0, &[]);
+        assert!(!told.all().contains("image of target"), "{}", told.all());
+    }
+    // The account is the result, unless the file is.
+    let account = ["render", "dockerfile", "--explain-size"];
+    let told = run(project, &account);
+    told.says(0, &[]);
+    for part in
+        ["image of target default, linux/amd64", "ON DISK", "triton ", "together ", "at least"]
+    {
+        assert!(told.stdout.contains(part) && !told.stdout.contains("FROM "), "{}", told.all());
+    }
+    let told = run(project, &[&account[..], &["-o", "Other"]].concat());
+    told.says(0, &["wrote Other"]);
+    assert!(told.stdout.is_empty() && told.stderr.contains("ON DISK"), "{}", told.all());
+    assert_eq!(files(project), ["Dockerfile", "Other", "gpuseal.lock"]);
+    let told = run(project, &[&account[..], &["--format", "json"]].concat());
+    let document: serde_json::Value = serde_json::from_str(&told.stdout).expect("JSON");
+    let target = &document["targets"][0];
+    assert_eq!(target["packages"].as_array().map(Vec::len), Some(COUNT));
+    assert_eq!(target["packages"][0]["name"], "triton");
+    assert_eq!(target["unpacked"]["unknown"], 0);
+    let sum: usize = bench.locked().targets[0]
+        .packages
+        .iter()
+        .map(|package| {
+            bench
+                .shelf
+                .wheels
+                .iter()
+                .find(|w| w.file == package.file.as_ref().expect("a file").name.as_str())
+                .expect("a wheel")
+                .unpacked()
+        })
+        .sum();
+    assert_eq!(target["unpacked"]["bytes"], sum);
+    run(project, &["render", "install", "--explain-size"])
+        .says(2, &["--explain-size is for `dockerfile`"]);
+    // Where nobody told the sizes there is nothing to say, and the account says so.
+    write(project, "gpuseal.lock", without_sizes(&whole));
+    let told = run(project, &["render", "dockerfile", "-o", "Dockerfile", "--force"]);
+    assert!(!told.all().contains("image of target"), "{}", told.all());
+    let told = run(project, &account);
+    assert!(
+        told.stdout.lines().any(|l| l.contains("together") && l.ends_with("unknown")),
+        "{}",
+        told.all()
+    );
 }

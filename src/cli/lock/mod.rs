@@ -11,7 +11,7 @@ mod watch;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::args::{Format, Lock};
+use super::args::{Format, Kind, Lock};
 use super::asked::{self, Asked};
 use super::output::Output;
 use super::{render, resolve as resolving};
@@ -117,7 +117,15 @@ fn finish(args: &Lock, path: &Path, found: &online::Found, output: &Output) -> R
         let wrote = file.write(false)?;
         tell(output, &file.path, wrote);
     }
+    tell_sizes(args, &found.lock, output);
     Ok(())
+}
+
+/// What is to be built weighs something.
+fn tell_sizes(args: &Lock, lock: &Lockfile, output: &Output) {
+    if args.render.contains(&Kind::Dockerfile) {
+        render::tell_sizes(lock, &lock.targets.iter().collect::<Vec<_>>(), output);
+    }
 }
 
 fn renders(args: &Lock, lock: &Lockfile) -> Result<Vec<render::File>, Error> {
@@ -133,6 +141,7 @@ fn write_renders(args: &Lock, lock: &Lockfile, output: &Output) -> Result<(), Er
         let wrote = file.write(false)?;
         tell(output, &file.path, wrote);
     }
+    tell_sizes(args, lock, output);
     Ok(())
 }
 

@@ -2,11 +2,12 @@
 
 mod dockerfile;
 mod place;
+mod size;
 mod uv;
 
 use std::path::Path;
 
-use super::args::{self, Render};
+use super::args::{self, Format, Render};
 use super::lock::lock_path;
 use super::output::Output;
 use crate::domain::shown;
@@ -16,6 +17,7 @@ use crate::render::{self, Gpu, ImageName, Kind, Options, Runtime, Shell};
 use crate::requirements::in_project;
 pub use place::{File, compared};
 use place::{How, place};
+pub use size::tell as tell_sizes;
 
 /// The kind behind a word; `None` for uv, which is a part of another file.
 const fn kind_of(kind: args::Kind) -> Option<Kind> {
@@ -61,6 +63,11 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
     let kind = kind_of(args.kind);
     fitting(args, kind)?;
     let targets = chosen(args, &lock)?;
+    let aside = args.output.is_some() || args.managed || How::of(args).compares();
+    if args.explain_size && !aside {
+        output.result(&size::account(&lock, &targets, output.format)?)?;
+        return Ok(Exit::Done);
+    }
     let Some(kind) = kind else { return uv::run(args, &lock, &targets, output) };
     let template = args.template.as_ref().map(fs_err::read_to_string).transpose()?;
     let image = args.image.as_deref().map(str::parse::<ImageName>).transpose().map_err(|err| {
@@ -101,25 +108,30 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
         None if how.compares() || args.managed => Some(in_project(&args.project, kind.folder())),
         _ => None,
     };
-    if let Some(folder) = folder {
-        let files = files(kind, &lock, &targets, &options, how, &folder)?;
-        return place(&files, how, output);
-    }
-    if let (Kind::Dockerfile, Some(path)) = (kind, &args.output) {
-        let files = dockerfile::files(path.clone(), &lock, &targets, &options, how)?;
-        return place(&files, how, output);
-    }
-    if kind.each() {
-        one(kind, &targets, args, &options)?;
-    }
-    let text = render::render(kind, &lock, &targets, &options)?;
-    match &args.output {
-        None => {
-            output.data(&text)?;
-            Ok(Exit::Done)
+    let files = match (folder, &args.output) {
+        (Some(folder), _) => files(kind, &lock, &targets, &options, how, &folder)?,
+        (None, Some(path)) if kind == Kind::Dockerfile => {
+            dockerfile::files(path.clone(), &lock, &targets, &options, how)?
         }
-        Some(path) => place(&[File::new(path.clone(), text, &options)], how, output),
+        (None, path) => {
+            if kind.each() {
+                one(kind, &targets, args, &options)?;
+            }
+            let text = render::render(kind, &lock, &targets, &options)?;
+            let Some(path) = path else {
+                output.data(&text)?;
+                return Ok(Exit::Done);
+            };
+            vec![File::new(path.clone(), text, &options)]
+        }
+    };
+    let exit = place(&files, how, output)?;
+    if args.explain_size {
+        output.talk(size::account(&lock, &targets, Format::Human)?.trim_end());
+    } else if kind == Kind::Dockerfile && !how.compares() {
+        size::tell(&lock, &targets, output);
     }
+    Ok(exit)
 }
 
 fn usage(message: &str, help: &str) -> Error {
@@ -136,6 +148,7 @@ fn fitting(args: &Render, kind: Option<Kind>) -> Result<(), Error> {
         (args.template.is_some(), "--template", &templates[..]),
         (args.managed, "--managed", &[Kind::Dockerfile]),
         (args.no_syntax_line, "--no-syntax-line", &[Kind::Dockerfile]),
+        (args.explain_size, "--explain-size", &[Kind::Dockerfile]),
         (args.shell.is_some(), "--shell", &[Kind::Install]),
         (args.image.is_some(), "--image", &image),
         (args.dra, "--dra", &[Kind::K8s]),
