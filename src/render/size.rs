@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::{Code, Finding, Severity};
-use crate::lock::{Lockfile, Mode, Package, Target};
+use crate::lock::{AptName, Lockfile, Mode, Package, Target};
 
 /// What an image is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,7 +230,7 @@ fn of_driver(target: &Target) -> Vec<Finding> {
             .help("leave it out: the container runtime brings the library of the host's own driver")
     };
     let mut findings = Vec::new();
-    for apt in target.base.apt.iter().map(|apt| apt.as_str()) {
+    for apt in target.base.apt.iter().map(AptName::as_str) {
         if driver(apt) {
             findings.push(warn(
                 Code::DriverLibraryMismatch,
@@ -276,16 +276,23 @@ mod tests {
         target.packages = packages
             .iter()
             .map(|(name, unpacked, libraries)| Package {
-                name: name.parse().unwrap(),
+                name: name.parse().expect("a value of a lock"),
                 file: Some(LockedFile {
-                    name: format!("{}-1-py3-none-any.whl", name.replace('-', "_")).parse().unwrap(),
-                    url: "https://example.org/a-1-py3-none-any.whl".parse().unwrap(),
+                    name: format!("{}-1-py3-none-any.whl", name.replace('-', "_"))
+                        .parse()
+                        .expect("a value of a lock"),
+                    url: "https://example.org/a-1-py3-none-any.whl"
+                        .parse()
+                        .expect("a value of a lock"),
                     size: 10,
                     sha256: crate::domain::Sha256::of(b""),
                     origin: crate::lock::Origin::Index,
                     contents: unpacked.map(|unpacked| Contents {
                         unpacked,
-                        libraries: libraries.iter().map(|l| l.parse().unwrap()).collect(),
+                        libraries: libraries
+                            .iter()
+                            .map(|l| l.parse().expect("a value of a lock"))
+                            .collect(),
                     }),
                 }),
                 ..one.clone()
@@ -377,9 +384,9 @@ mod tests {
     #[test]
     fn the_base_may_bring_it_again() {
         let mut target = of(&[("torch", Some(1), &[])]);
-        target.base.repository = "nvidia/cuda".parse().unwrap();
+        target.base.repository = "nvidia/cuda".parse().expect("a value of a lock");
         let with = |target: &mut Target, tag: &str| {
-            target.base.tag = tag.parse().unwrap();
+            target.base.tag = tag.parse().expect("a value of a lock");
             said(target).join("; ")
         };
         let base = with(&mut target, "13.2.0-base-ubuntu24.04");
@@ -397,7 +404,7 @@ mod tests {
     fn a_driver_in_an_image_is_told() {
         let mut target = of(&[("stub", Some(1), &["libcuda.so.1"]), ("torch", Some(1), &[])]);
         let apt = ["cuda-compat-13-2", "gcc", "libcuda1", "libnvidia-container1", "nvidia-smi"];
-        target.base.apt = apt.iter().map(|name| name.parse().unwrap()).collect();
+        target.base.apt = apt.iter().map(|name| name.parse().expect("a value of a lock")).collect();
         assert_eq!(
             said(&target),
             [

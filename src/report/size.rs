@@ -234,12 +234,12 @@ mod tests {
     fn the_document_has_every_package() {
         let lock = sample::lock();
         let text = json(&lock, &[(&lock.targets[0], size(14, &["gcc"], None))]);
-        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(document["schema"]["name"], "gpuseal.size");
         assert_eq!(document["lock"], lock.digest().to_string());
         assert_eq!(document["matrix"]["overlays"][0], "site.yaml");
         let target = &document["targets"][0];
-        assert_eq!(target["packages"].as_array().unwrap().len(), 14);
+        assert_eq!(target["packages"].as_array().expect("a list").len(), 14);
         assert_eq!(target["packages"][13]["unpacked"], serde_json::Value::Null);
         assert_eq!(
             (&target["unpacked"]["unknown"], &target["fetched"]["bytes"]),

@@ -303,7 +303,7 @@ impl State {
                 }
                 self.known.pages.insert((index, name), page);
             }
-            Answer::File(url, inspected) => _ = self.known.files.insert(url, inspected),
+            Answer::File(url, inspected) => _ = self.known.files.insert(url, *inspected),
         }
     }
 }

@@ -22,7 +22,7 @@ pub enum Question {
 /// What an ask came to.
 pub enum Answer {
     Page(Index, String, page::Page),
-    File(String, Inspected),
+    File(String, Box<Inspected>),
 }
 
 /// The indexes, and who asks them.
@@ -138,7 +138,7 @@ impl Sources {
                 let told = wheel::tell(self.client(index), cache, &file, deep).await?;
                 Ok(Answer::File(
                     url,
-                    Inspected {
+                    Box::new(Inspected {
                         metadata: told.metadata,
                         size: told.size,
                         sha256: told.sha256,
@@ -146,7 +146,7 @@ impl Sources {
                         build: told.build,
                         contents: told.contents,
                         codes: told.codes,
-                    },
+                    }),
                 ))
             }
         }
