@@ -21,6 +21,9 @@ use crate::index::wheel::WheelName;
 
 /// The end of a wheel: in most it holds the directory of the archive and METADATA too.
 const TAIL: u64 = 64 << 10;
+/// The same for torch, whose directory alone has 1.2 MB: with this much METADATA stands in it too, behind
+/// which lie 0.8 MB of RECORD. Two rounds less on the longest way to a lock.
+const TORCH_TAIL: u64 = 2 << 20;
 /// The same where nothing but the directory is wanted: those of NVIDIA's wheels have some kilobytes.
 const SHORT_TAIL: u64 = 16 << 10;
 /// How long the directory is waited for where nothing but a size depends on it.
@@ -253,11 +256,11 @@ impl Reader<'_> {
                 return Ok((Told { contents, ..told(metadata, size, sha256.clone()) }, text));
             }
         }
-        let (offset, bytes, total) =
-            match self.client.part(&self.file.url, Want::Last(TAIL)).await? {
-                Part::Bytes { offset, bytes, total, .. } => (offset, bytes, total),
-                Part::Whole { total } => return self.without_parts(wheel, text, total).await,
-            };
+        let tail = Want::Last(if self.deep { TORCH_TAIL } else { TAIL });
+        let (offset, bytes, total) = match self.client.part(&self.file.url, tail).await? {
+            Part::Bytes { offset, bytes, total, .. } => (offset, bytes, total),
+            Part::Whole { total } => return self.without_parts(wheel, text, total).await,
+        };
         if let Some(expected) = self.file.size.filter(|size| *size != total) {
             let url = super::masked(&self.file.url);
             return Err(super::Error::Size { url, expected, found: total, more: false }.into());

@@ -43,11 +43,11 @@ pub(crate) fn filler(count: usize) -> Vec<u8> {
 }
 
 pub(crate) fn torch(cuda: Option<&str>) -> Wheel {
-    // The answers lie before the last 64 KiB: it takes parts.
+    // The build lies before the last 2 MiB: it takes parts.
     Wheel::new(TORCH)
         .requires(REQUIRES)
         .build("2.15.0", cuda)
-        .member("torch/lib/libtorch.so", &filler(200_000))
+        .member("torch/lib/libtorch.so", &filler(2_200_000))
 }
 
 /// PyPI, as far as it is needed.
