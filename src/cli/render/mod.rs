@@ -202,11 +202,12 @@ fn files(
 ) -> Result<Vec<File>, Error> {
     if kind == Kind::Dockerfile {
         let path = in_project(folder, &kind.file_name("", options));
-        return dockerfile::files(path, lock, targets, options, how);
+        let files = dockerfile::files(path, lock, targets, options, how)?;
+        return Ok(files.into_iter().map(File::usual).collect());
     }
     let file = |name: &str, targets: &[&Target]| {
         let path = in_project(folder, &kind.file_name(name, options));
-        Ok::<_, Error>(File::usual(path, render::render(kind, lock, targets, options)?, options))
+        Ok::<_, Error>(File::new(path, render::render(kind, lock, targets, options)?, options).usual())
     };
     if !kind.each() {
         return Ok(vec![file("", targets)?]);

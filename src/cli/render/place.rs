@@ -31,9 +31,9 @@ impl File {
         Self { path, text, edited: options.user_template.is_some(), usual: false, once: false }
     }
 
-    /// The same, at its usual place: folders on the way to it are made.
-    pub(super) fn usual(path: PathBuf, text: String, options: &Options<'_>) -> Self {
-        Self { usual: true, ..Self::new(path, text, options) }
+    /// The same at its usual place: folders on the way to it are made.
+    pub(super) fn usual(self) -> Self {
+        Self { usual: true, ..self }
     }
 
     /// A file of the user's in which a part is ours.
