@@ -78,6 +78,23 @@ fn what_builds_a_stage_wants_a_name_for_it() {
     }
 }
 
+/// Readers of YAML 1.1 take these for booleans, nothing or numbers.
+#[test]
+fn names_are_texts_to_every_reader() {
+    for name in ["on", "off", "yes", "no", "y", "n", "null", "true"] {
+        let lock = renamed("fleet", name);
+        for (kind, line) in [
+            (Kind::Compose, format!("  \"{name}\":\n")),
+            (Kind::K8s, format!("  name: \"{name}\"\n")),
+            (Kind::Github, format!("- target: \"{name}\"\n")),
+            (Kind::Gitlab, format!("  tags: [gpu, \"{name}\"]\n")),
+        ] {
+            let text = text(kind, &lock, &Options::default()).unwrap();
+            assert!(text.contains(&line), "{line} in {text}");
+        }
+    }
+}
+
 #[test]
 fn compose_has_a_service_for_each_target() {
     let file = plain(Kind::Compose, &sample::lock());
