@@ -207,7 +207,9 @@ fn files(
     }
     let file = |name: &str, targets: &[&Target]| {
         let path = in_project(folder, &kind.file_name(name, options));
-        Ok::<_, Error>(File::new(path, render::render(kind, lock, targets, options)?, options).usual())
+        Ok::<_, Error>(
+            File::new(path, render::render(kind, lock, targets, options)?, options).usual(),
+        )
     };
     if !kind.each() {
         return Ok(vec![file("", targets)?]);
