@@ -263,8 +263,16 @@ fn known_files_are_installed_by_their_digests_outside_containers() {
     let at = "https://mirror.example.org/pypi/simple";
     mirrored.mirrors.insert("pypi".parse().unwrap(), at.parse().unwrap());
     assert!(built_in(Kind::Install, &mirrored).contains(&format!("UV_DEFAULT_INDEX={at}\n")));
-    // What is compiled is no ready file.
-    assert!(!built_in(Kind::Install, &complete("compiled")).contains("by_digest"));
+    // What is compiled is compiled from the very source, after all that is ready.
+    let text = built_in(Kind::Install, &complete("compiled"));
+    assert!(text.contains("\ntorch==2.10.0 --hash=sha256:") && !text.contains("from_index"));
+    assert!(
+        text.contains("by_digest --no-build-isolation <<'EOF'\nflash-attn==2.8.3 --hash=sha256:")
+    );
+    assert!(text.contains(
+        "EOF\n        from_pypi --no-build-isolation \\\n            flash-attn==2.8.3\n"
+    ));
+    assert!(text.contains("keep='torch==2.10.0'\n"));
 }
 
 #[test]
