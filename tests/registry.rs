@@ -258,7 +258,7 @@ fn a_single_image_says_its_platform_in_its_configuration() {
         });
         match hub(&web.host, "1") {
             Ok(found) => {
-                assert_eq!((found, fits), (Found { digest, index: None, size: Some(42) }, true))
+                assert_eq!((found, fits), (Found { digest, index: None, size: Some(42) }, true));
             }
             Err(err) => {
                 assert!(!fits && err.honest_no(), "{err}");

@@ -325,6 +325,7 @@ pub struct Lock {
 
 /// `gpuseal render`
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Render {
     /// What to write.
     #[arg(value_enum)]

@@ -335,7 +335,7 @@ impl Target {
                 given: target.driver.given.map(|v| v.to_string()),
                 min: target.driver.min.map(|v| v.to_string()),
                 native: target.driver.native.map(|v| v.to_string()),
-                recommended: recommended(&target.driver).map(|v| v.to_string()),
+                recommended: recommended(&target.driver).map(ToString::to_string),
                 max_branch: target.driver.max_branch,
                 mode: target.driver.mode.map(Mode::word),
             },

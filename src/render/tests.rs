@@ -385,7 +385,9 @@ fn walk(value: &serde_json::Value, path: &str, seen: &mut Vec<String>) {
             }
         }
         serde_json::Value::Array(list) if list.iter().any(serde_json::Value::is_object) => {
-            list.iter().for_each(|inner| walk(inner, &format!("{path}[]"), seen));
+            for inner in list {
+                walk(inner, &format!("{path}[]"), seen);
+            }
         }
         serde_json::Value::Array(list) if list.is_empty() => (),
         serde_json::Value::Null => (),

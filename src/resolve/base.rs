@@ -53,25 +53,23 @@ pub fn choose(
     let found = system.and_then(|(flavour, why)| {
         Some((cuda_image(matrix, cuda?, pool, flavour, None)?, flavour, why))
     });
-    let (repository, tag, flavour, why) = match found {
-        Some(((repository, tag), flavour, why)) => (repository, tag, flavour, why.to_owned()),
-        None => {
-            let (tag, elsewhere) = slim(matrix, pool, python);
-            let mut why = reason(needs, compiles).to_owned();
-            if let Some((flavour, _)) = system {
-                let cuda = cuda.map_or_else(|| "this CUDA".into(), |cuda| format!("CUDA {cuda}"));
-                why = format!(
-                    "no nvidia/cuda {flavour} image of {cuda} is known for {}, which was wanted; {why}",
-                    pool.platform()
-                );
-            }
-            if let Some(given) = elsewhere {
-                why = format!(
-                    "{why}; `os: {given}` bounds the wheels, the image has a newer C library"
-                );
-            }
-            ("python".to_owned(), tag, "slim", why)
+    let (repository, tag, flavour, why) = if let Some(((repository, tag), flavour, why)) = found {
+        (repository, tag, flavour, why.to_owned())
+    } else {
+        let (tag, elsewhere) = slim(matrix, pool, python);
+        let mut why = reason(needs, compiles).to_owned();
+        if let Some((flavour, _)) = system {
+            let cuda = cuda.map_or_else(|| "this CUDA".into(), |cuda| format!("CUDA {cuda}"));
+            let platform = pool.platform();
+            why = format!(
+                "no nvidia/cuda {flavour} image of {cuda} is known for {platform}, which was wanted; {why}"
+            );
         }
+        if let Some(given) = elsewhere {
+            why =
+                format!("{why}; `os: {given}` bounds the wheels, the image has a newer C library");
+        }
+        ("python".to_owned(), tag, "slim", why)
     };
     // What is compiled against a newer C library does not load in an older image.
     let newest = glibc(matrix, &tag);

@@ -23,9 +23,12 @@ fn html_and_json_come_to_the_same_lock() {
         .into_iter()
         .filter(|path| path.contains(".whl") && !path.contains(".metadata"))
         .collect();
-    let once = |path: &&String| opened.iter().filter(|other| other == path).count() == 1;
-    assert_eq!(opened.iter().filter(once).count(), COUNT - 1, "{opened:?}");
-    assert!(opened.iter().any(|path| !once(&path) && path.contains("torch-2.15.0")), "{opened:?}");
+    let asked_once = |path: &&String| opened.iter().filter(|other| other == path).count() == 1;
+    assert_eq!(opened.iter().filter(asked_once).count(), COUNT - 1, "{opened:?}");
+    assert!(
+        opened.iter().any(|path| !asked_once(&path) && path.contains("torch-2.15.0")),
+        "{opened:?}"
+    );
     // Every request is told, with its bytes, and the sum.
     let told: Vec<&str> = run.stderr.lines().filter(|line| line.starts_with("GET ")).collect();
     assert_eq!(told.len(), json.web.log().len(), "{}", run.stderr);
