@@ -34,8 +34,9 @@ fn only(name: &str) -> Lockfile {
 /// What a text is called, and the text.
 type Texts = BTreeMap<String, Result<String, Error>>;
 
-/// Every text that has a template: those of the whole lock, and those of its `chosen` targets.
-fn texts(lock: &Lockfile, chosen: impl Fn(usize) -> bool) -> Texts {
+/// Every text that has a template: those of the whole lock, and those of its `chosen` targets; with
+/// `fewer`, no text that holds the same values as another.
+fn texts(lock: &Lockfile, fewer: bool, chosen: impl Fn(usize) -> bool) -> Texts {
     let image: ImageName = "registry.example.org:5000/team/app".parse().unwrap();
     let plain = Options::default();
     let pulled = Options { image: Some(&image), ..plain };
@@ -61,6 +62,9 @@ fn texts(lock: &Lockfile, chosen: impl Fn(usize) -> bool) -> Texts {
             ("apptainer.sh", Kind::Slurm, Options { runtime: Runtime::Apptainer, ..plain }),
             ("apptainer-pulled.sh", Kind::Slurm, Options { runtime: Runtime::Apptainer, ..pulled }),
         ] {
+            if fewer && kind == Kind::Slurm && name != "pyxis-pulled.sh" {
+                continue;
+            }
             let text = super::render(kind, lock, &[target], &options);
             texts.insert(format!("{at}.{name}"), text);
         }
@@ -69,7 +73,7 @@ fn texts(lock: &Lockfile, chosen: impl Fn(usize) -> bool) -> Texts {
 }
 
 fn all_texts(lock: &Lockfile) -> Texts {
-    texts(lock, |_| true)
+    texts(lock, false, |_| true)
 }
 
 #[test]
@@ -275,6 +279,117 @@ fn known_files_are_installed_by_their_digests_outside_containers() {
     assert!(text.contains("keep='torch==2.10.0'\n"));
 }
 
+/// One target of a lock.
+fn of(kind: Kind, lock: &Lockfile, options: Options<'_>) -> String {
+    super::render(kind, lock, &[&lock.targets[0]], &options).unwrap()
+}
+
+#[test]
+fn powershell_keeps_the_same_contract() {
+    let ps1 = Options { shell: Shell::Powershell, ..Options::default() };
+    let mut fleet = complete("fleet");
+    let at = "https://mirror.example.org/pypi/simple";
+    fleet.mirrors.insert("pypi".parse().unwrap(), at.parse().unwrap());
+    let text = of(Kind::Install, &fleet, ps1);
+    for part in [
+        "        Install-ByDigest @'\nnvidia-cudnn-cu12 @ https://",
+        "\ntorch @ https://files.example.org/torch-2.14.1%2Bcu126-py3-none-any.whl --hash=sha256:",
+        "\n'@\n        Confirm-Cuda '12.6'\n",
+        &format!("$pypi = @{{ UV_DEFAULT_INDEX = '{at}'; PIP_INDEX_URL = '{at}' }}\n"),
+        "Lowest = '525.60.13'\n            Recommended = '560.28.03'\n            LastBranch = '580'\n            Compat = ''\n            Cards = @('7.0', '8.9')\n",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains("function Install-From"));
+    let text = of(Kind::Install, &only("compiled"), ps1);
+    assert!(text.contains("Invoke-With @{ TORCH_CUDA_ARCH_LIST = '8.0;12.0+PTX' } {\n"));
+    assert!(text.contains("'--no-build-isolation'\n                'flash-attn==2.8.3'\n"));
+    assert!(text.contains("$pypi = @{}\n"));
+    let text = of(Kind::Install, &only("desk"), ps1);
+    assert!(text.contains("Get-Interpreter 'windows/amd64' '3.13t'\n"));
+    // Newer than Windows PowerShell 5.1.
+    for new in ["&&", "||", "??", "$IsWindows", "$IsLinux"] {
+        assert!(!text.contains(new), "{new}");
+    }
+}
+
+#[test]
+fn the_driver_to_install_drives_all_cards() {
+    let mut lock = only("fleet");
+    let advised = |lock: &Lockfile| {
+        let text = built_in(Kind::Install, lock);
+        let line = text.lines().find(|line| line.contains("lowest=")).unwrap().trim().to_owned();
+        line
+    };
+    assert_eq!(advised(&lock), "lowest=525.60.13 recommended=560.28.03");
+    // As on a card that a later branch has dropped.
+    lock.targets[0].driver.max_branch = Some(535);
+    assert_eq!(advised(&lock), "lowest=525.60.13 recommended=525.60.13");
+    lock.targets[0].driver = crate::lock::Driver::default();
+    assert_eq!(advised(&lock), "lowest='' recommended=''");
+}
+
+#[test]
+fn a_job_is_checked_and_pulled_by_name() {
+    let image: ImageName = "registry.example.org:5000/team/app".parse().unwrap();
+    let plain = Options::default();
+    let by_apptainer = Options { runtime: Runtime::Apptainer, ..plain };
+    let fleet = only("fleet");
+    let tag = format!("fleet-{}", &fleet.digest().hex()[..12]);
+    for (options, part) in [
+        (plain, format!("#   enroot import --output {tag}.sqsh dockerd://gpuseal:{tag}\n")),
+        (by_apptainer, format!("#   apptainer build {tag}.sif fleet.def\n")),
+        (
+            Options { image: Some(&image), ..plain },
+            format!("'docker://registry.example.org:5000#team/app:{tag}'\n"),
+        ),
+        (
+            Options { image: Some(&image), ..by_apptainer },
+            format!("docker://registry.example.org:5000/team/app:{tag}\n"),
+        ),
+    ] {
+        let text = of(Kind::Slurm, &fleet, options);
+        assert!(text.starts_with("#!/bin/bash\n") && text.contains(&part), "{part} in {text}");
+        assert!(text.contains("not_above 525.60.13 \"$driver\" ||\n"));
+        assert!(text.contains("[ \"${driver%%.*}\" -le 580 ] ||\n"));
+        assert!(text.contains(&format!("set -- python -c '{}'\n", super::smoke::SMOKE)));
+        // Slurm reads its lines up to the first command.
+        assert!(text.rfind("#SBATCH") < text.find("\nset -euo"));
+    }
+    for kind in [Kind::Slurm, Kind::Apptainer] {
+        assert!(matches!(render(kind, &only("desk"), &plain), Err(Error::NoContainer)));
+    }
+}
+
+#[test]
+fn apptainer_builds_what_docker_builds() {
+    let text = of(Kind::Apptainer, &complete("fleet"), Options::default());
+    for part in [
+        "Bootstrap: docker\nFrom: python:3.11-slim-trixie\nStage: build\n",
+        "    cat > /opt/requirements.txt <<'EOF'\nnvidia-cudnn-cu12 @ https://files.example.org/",
+        "\nEOF\n    uv pip install --no-deps --require-hashes --requirement /opt/requirements.txt\n",
+        "assert torch.version.cuda == \"12.6\"",
+        "\n    dev.gpuseal.target fleet\n",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    // A digest stands alone, and the tag is said above it.
+    let arm = of(Kind::Apptainer, &only("arm"), Options::default());
+    let digest = "3".repeat(64);
+    assert!(arm.contains(&format!(
+        "# python:3.12-slim-trixie@sha256:{digest}\nBootstrap: docker\nFrom: python@sha256:{digest}\n"
+    )));
+    assert!(arm.contains("[ \"$(uname -m)\" = aarch64 ]"));
+    let compiled = of(Kind::Apptainer, &only("compiled"), Options::default());
+    assert!(compiled.contains("From: nvidia/cuda:12.8.1-devel-ubuntu24.04\nStage: compile\n"));
+    assert!(compiled.contains("%files from compile\n    /opt/wheels /opt/wheels\n"));
+    let train = of(Kind::Apptainer, &only("train"), Options::default());
+    assert!(train.contains("apt-get install --yes --no-install-recommends gcc libc6-dev\n"));
+    for text in [text, arm, compiled, train] {
+        assert!(!text.contains("{{") && !text.contains("}}"), "an argument of the build: {text}");
+    }
+}
+
 #[test]
 fn heads_say_only_what_is_true() {
     let files = |text: &str| text.contains("Packages without a digest");
@@ -469,7 +584,7 @@ fn survives(text: &str, hostile: &str, (plain, old): &(Lockfile, Texts)) {
             // The other targets say what they said.
             let touched = |at: usize| lock.targets.get(at) != plain.targets.get(at);
             let shared = !(0..lock.targets.len()).any(touched);
-            for (name, new) in texts(&lock, |at| shared || touched(at)) {
+            for (name, new) in texts(&lock, true, |at| shared || touched(at)) {
                 let (Ok(new), Some(Ok(old))) = (new, old.get(&name)) else { continue };
                 assert_eq!(new.lines().count(), old.lines().count(), "{name}: {hostile:?}");
                 // A value may be trimmed; every text holds the end of a line.
