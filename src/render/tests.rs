@@ -318,8 +318,7 @@ fn the_driver_to_install_drives_all_cards() {
     let mut lock = only("fleet");
     let advised = |lock: &Lockfile| {
         let text = built_in(Kind::Install, lock);
-        let line = text.lines().find(|line| line.contains("lowest=")).unwrap().trim().to_owned();
-        line
+        text.lines().find(|line| line.contains("lowest=")).unwrap().trim().to_owned()
     };
     assert_eq!(advised(&lock), "lowest=525.60.13 recommended=560.28.03");
     // As on a card that a later branch has dropped.
