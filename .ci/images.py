@@ -1,0 +1,129 @@
+"""What .ci/images asks of locks, wheels and images, without a word of gpuseal's own code.
+
+Usage: images.py get LOCK KEY... | wheels INDEX LOCK | serve INDEX FOLDER PORT_FILE | bar IMAGE BASE WHEELS NAIVE | archs TEXT ARCH...
+"""
+
+import hashlib
+import html
+import http.server
+import io
+import os
+import pathlib
+import re
+import sys
+import urllib.error
+import zipfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from locks import Lock, Remote, many, page  # noqa: E402
+
+# What the default image may be larger than wheels and base: bytecode, the user, the environment itself.
+BAR = 1.03
+MB = 1_000_000
+
+
+def get(lock, *keys):
+    """Values of the one target, `base.tag` for one of a table of it, `packages.numpy` for a version."""
+    for key in keys:
+        value = Lock(lock).target
+        value = value | {"packages": {each["name"]: each.get("version") for each in value["package"]}}
+        for part in key.split("."):
+            value = value[part]
+        print(value)
+    return []
+
+
+def unpacked(url):
+    """Bytes of the files of a wheel, from the directory at its end: some hundred kB of a file of one GB."""
+    with zipfile.ZipFile(io.BufferedReader(Remote(url), 1 << 18)) as wheel:
+        return sum(member.file_size for member in wheel.infolist())
+
+
+def wheels(index, path):
+    """Unpacked bytes of every wheel of a lock; the page's digest must be the lock's."""
+    lock, wrong = Lock(path), []
+
+    def one(name):
+        (package,) = (p for p in lock.packages if p["name"] == name)
+        url, digest, _ = page(index, name)[package["file"]]
+        if package["hash"] != f"sha256:{digest}":
+            wrong.append(f"{name}: the index says {digest}")
+        return unpacked(url)
+
+    print(sum(many(one, [p["name"] for p in lock.packages]).values()))
+    return wrong
+
+
+class Front(http.server.BaseHTTPRequestHandler):
+    """Own files by their digest in front of an index: every other page is the index's, with whole addresses."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        parts = [part for part in self.path.split("/") if part]
+        own = self.server.folder / "/".join(parts[1:])
+        if len(parts) == 3 and parts[0] == "files" and own.is_file() and ".." not in parts:
+            return self.say(200, own.read_bytes(), "application/octet-stream")
+        if len(parts) != 2 or parts[0] != "simple" or not re.fullmatch(r"[a-z0-9-]+", parts[1]):
+            return self.say(404, b"not here\n", "text/plain")
+        if own.is_dir():
+            links = [
+                (f"/files/{parts[1]}/{file.name}", file.name, hashlib.sha256(file.read_bytes()).hexdigest())
+                for file in sorted(own.iterdir())
+            ]
+        else:
+            try:
+                links = [(url, name, digest) for name, (url, digest, _) in page(self.server.index, parts[1]).items()]
+            except urllib.error.HTTPError as error:
+                return self.say(error.code, b"the index says no\n", "text/plain")
+        rows = (
+            f'<a href="{html.escape(url)}{"#sha256=" + digest if digest else ""}">{html.escape(name)}</a>\n'
+            for url, name, digest in links
+        )
+        return self.say(200, ("<!DOCTYPE html><html><body>\n" + "".join(rows) + "</body></html>\n").encode(), "text/html")
+
+    def say(self, code, body, kind):
+        self.send_response(code)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def serve(index, folder, port_file):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Front)
+    server.index, server.folder = index, pathlib.Path(folder)
+    pathlib.Path(port_file + ".new").write_text(str(server.server_address[1]))
+    os.rename(port_file + ".new", port_file)
+    server.serve_forever()
+
+
+def bar(image, base, unpacked_wheels, naive):
+    """The two bars of an image's size."""
+    image, base, unpacked_wheels, naive = map(int, (image, base, unpacked_wheels, naive))
+    print(f"image {image / MB:.0f} MB; wheels unpacked {unpacked_wheels / MB:.0f} MB + base {base / MB:.0f} MB, "
+          f"times {image / (unpacked_wheels + base):.4f}; naive image {naive / MB:.0f} MB, share {image / naive:.3f}")
+    wrong = []
+    if image > (unpacked_wheels + base) * BAR:
+        wrong.append("the image is larger than its wheels and its base by more than 3 %")
+    if image >= naive:
+        wrong.append("the image is no smaller than the naive one")
+    return wrong
+
+
+def archs(listing, *wanted):
+    """The machine codes that cuobjdump lists are the wanted ones, all of them and no other."""
+    found = sorted(set(re.findall(r"\bsm_(\d+[af]?)\b", pathlib.Path(listing).read_text())))
+    print("code for", *(f"sm_{arch}" for arch in found))
+    return [] if found == sorted(wanted) else [f"asked for {sorted(wanted)}, found {found}"]
+
+
+if __name__ == "__main__":
+    what, *given = sys.argv[1:]
+    found = {"get": get, "wheels": wheels, "serve": serve, "bar": bar, "archs": archs}[what](*given)
+    for line in found:
+        print(f"wrong: {line}", file=sys.stderr)
+    sys.exit(1 if found else 0)
