@@ -1,15 +1,16 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016 # hooks and namespaces have shells of their own
 # Container engines for stages to source: dockerd with BuildKit, buildah, and a registry on loopback, all from a
 # Debian root of their own, because a runner's distribution may have none or old ones. Nothing is installed but
 # mmdebstrap and the registry; everything else is below one folder, and gone with `engine_down`.
 #
 #   engine_up DIR        DOCKER_HOST, DOCKER_CONFIG, a `docker` on the PATH, ENGINE_REGISTRY (host:port)
 #   engine_down          ends what was started here, by its id, and removes DIR's images
-#   engine_root SUITE TAR PACKAGES HOOK...   a Debian root as an archive, with this machine's authorities
-#   in_engine COMMAND... runs a command of the root (buildah), with /work/DIR as DIR itself is called
+#   engine_root SUITE TAR PACKAGE[,PACKAGE...]   a Debian root as an archive, with this machine's authorities
+#   in_engine COMMAND... becomes a command of the root (buildah), which sees DIR where it is
 #
-# Each ends with 1 and says in ENGINE_SKIP what of the surroundings could not be had.
+# What of the surroundings could not be had is said in ENGINE_SKIP, with exit 1.
 
+# shellcheck disable=SC2034 # whoever sources this reads it
 ENGINE_SKIP=
 ENGINE_CA=/etc/ssl/certs/ca-certificates.crt
 engine_pids=()
@@ -17,11 +18,6 @@ engine_pids=()
 engine_lacks() {
   ENGINE_SKIP=$1
   return 1
-}
-
-# From Debian's mirror: bounded, and tried twice, because one file in hundreds fails now and then.
-engine_debian() {
-  timeout --kill-after=10 400 "$@" </dev/null || timeout --kill-after=10 400 "$@" </dev/null
 }
 
 engine_tools() {
@@ -33,16 +29,24 @@ engine_tools() {
     >"$engine/apt.log" 2>&1 </dev/null || engine_lacks "${wanted[*]} cannot be installed"
 }
 
-engine_root() {
-  local suite=$1 tar=$2 packages=$3
+# engine_debian SUITE TARGET PACKAGES [FLAG...]: tried twice, because one file in hundreds fails now and then.
+engine_debian() {
+  local suite=$1 target=$2 packages=$3
   shift 3
-  local hooks=()
-  for hook in "$@"; do hooks+=(--customize-hook="$hook"); done
-  # What apt leaves behind would count as part of the base.
-  engine_debian mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' \
-    --include="ca-certificates,$packages" --customize-hook="copy-in $ENGINE_CA /etc/ssl/certs" "${hooks[@]}" \
-    --customize-hook='rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/*' "$suite" "$tar" \
-    >"$tar.log" 2>&1 || engine_lacks "a root of Debian $suite cannot be made"
+  for _ in 1 2; do
+    rm -rf --one-file-system "$target"
+    # What apt leaves behind would count as part of an image.
+    timeout --kill-after=10 400 mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' \
+      --include="ca-certificates,$packages" "$@" \
+      --customize-hook='rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/*' "$suite" "$target" \
+      >"$engine/debian.log" 2>&1 </dev/null && return
+  done
+  tail -n 5 "$engine/debian.log" >&2
+  engine_lacks "a root of Debian $suite cannot be made"
+}
+
+engine_root() {
+  engine_debian "$@" --customize-hook="copy-in $ENGINE_CA /etc/ssl/certs"
 }
 
 # In mount and process namespaces of its own: when the first process ends, mounts and children are gone.
@@ -58,7 +62,6 @@ in_engine() {
     mount -t tmpfs tmpfs "$root/run"
     mkdir -p "$root$dir"
     mount --bind "$dir" "$root$dir"
-    # The namespace holds its own mounts of this folder: what it hides is not needed there.
     exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TMPDIR="$dir/tmp" \
       CONTAINERS_CONF="$dir/containers.conf" CONTAINERS_REGISTRIES_CONF="$dir/registries.conf" \
       CONTAINERS_STORAGE_CONF="$dir/storage.conf" "$@"
@@ -77,11 +80,7 @@ engine_up() {
   engine_tools || return
   [ "$(id -u)" = 0 ] || { engine_lacks "namespaces and mounts need root"; return; }
   if [ ! -x "$engine_base/usr/sbin/dockerd" ]; then
-    rm -rf --one-file-system "$engine_base"
-    engine_debian mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' \
-      --include=ca-certificates,docker.io,docker-cli,docker-buildx,runc,iptables,buildah,netavark \
-      --customize-hook='rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/*' forky "$engine_base" \
-      >"$engine/root.log" 2>&1 || { engine_lacks "a root of Debian forky cannot be made"; return; }
+    engine_debian forky "$engine_base" docker.io,docker-cli,docker-buildx,runc,iptables,buildah,netavark || return
   fi
   cp "$ENGINE_CA" "$engine_base$ENGINE_CA"
   cp /etc/resolv.conf "$engine_base/etc/resolv.conf"
@@ -97,7 +96,7 @@ engine_up() {
   docker-registry serve "$engine/registry.yml" >"$engine/registry.log" 2>&1 </dev/null &
   engine_pids+=($!)
 
-  # buildah's own settings. Limits below the hard ones of a container that runs this, where RLIMIT cannot be raised.
+  # buildah's own settings. Its default limits cannot be set where this runs in a container without CAP_SYS_RESOURCE.
   printf '[containers]\ndefault_ulimits = ["nofile=16384:16384", "nproc=32768:32768"]\n[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\n' \
     >"$engine/containers.conf"
   printf '[[registry]]\nlocation = "%s"\ninsecure = true\n' "$ENGINE_REGISTRY" >"$engine/registries.conf"

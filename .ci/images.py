@@ -1,6 +1,6 @@
 """What .ci/images asks of locks, wheels and images, without a word of gpuseal's own code.
 
-Usage: images.py get LOCK KEY... | wheels INDEX LOCK | serve INDEX FOLDER PORT_FILE | bar IMAGE BASE WHEELS NAIVE | archs TEXT ARCH...
+Usage: images.py get LOCK KEY... | wheels INDEX LOCK | serve INDEX FOLDER PORT_FILE | bar IMAGE BASE WHEELS NAIVE | page FIGURES | archs TEXT ARCH...
 """
 
 import hashlib
@@ -15,11 +15,42 @@ import urllib.error
 import zipfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from locks import Lock, Remote, many, page  # noqa: E402
+from locks import Lock, Remote, many, page
 
 # What the default image may be larger than wheels and base: bytecode, the user, the environment itself.
 BAR = 1.03
 MB = 1_000_000
+PAGE = """# The size of an image
+
+What `gpuseal render dockerfile` makes, next to the image that most people write by hand, of the same torch and in the
+same run. Repeat with `.ci/images GPUSEAL WORK docs/measurements/image-size.md`, as root; it needs 30 GB of disk.
+
+* {of[date]}, gpuseal {of[gpuseal]}, torch {of[torch]}, torchvision {of[torchvision]}, CUDA {of[cuda]}, Python 3.13, linux/amd64
+* built by BuildKit of Docker {of[docker]}, with uv {of[uv]}
+
+| | MB | |
+| --- | --- | --- |
+| base image | {mb[base]:.0f} | |
+| {of[files]} wheels, unpacked | {mb[wheels]:.0f} | sum of the directories of the files, read from the index |
+| **default image** | **{mb[image]:.0f}** | {ratio:.3f} of wheels and base; bar 1.03 |
+| naive image | {mb[naive]:.0f} | the default is {share:.3f} of it; bar 1 |
+| of which the CUDA toolkit | {mb[toolkit]:.0f} | a second copy of what the wheels bring |
+
+Bytes of the files in an image, counted inside it (MB are 10^6 bytes); what the default has above wheels and base is
+Python's bytecode. As a registry holds them, compressed with zstd, by `docker image inspect`: {mb[image_packed]:.0f} MB and
+{mb[naive_packed]:.0f} MB, {packed_share:.3f} of the naive one.
+
+## What stands in for what
+
+Neither the official Python image nor NVIDIA's can be fetched where this is measured.
+
+* The base is Debian 13 with Debian's Python, made by mmdebstrap. The default image stands on it under the name and digest
+  of `python:3.13-slim-trixie`.
+* The naive image stands for `{of[builder]}:{of[builder_tag]}` with Python, pip and `pip install --no-cache-dir torch torchvision`.
+  Its base is Debian 13 with g++ and all of PyPI's `cuda-toolkit` of the same release below /usr/local/cuda. It has no static
+  libraries, no cuDNN or NCCL of the system, and no Nsight tools; NVIDIA's own devel image was not measured, so how much
+  larger or smaller it is remains unknown here.
+"""
 
 
 def get(lock, *keys):
@@ -114,6 +145,15 @@ def bar(image, base, unpacked_wheels, naive):
     return wrong
 
 
+def page_of(path):
+    """docs/measurements/image-size.md, of the figures that were measured."""
+    of = dict(line.split(" ", 1) for line in pathlib.Path(path).read_text().splitlines())
+    mb = {name: int(of[name]) / MB for name in ("image", "image_packed", "base", "wheels", "naive", "naive_packed", "toolkit")}
+    print(PAGE.format(of=of, mb=mb, ratio=mb["image"] / (mb["wheels"] + mb["base"]), share=mb["image"] / mb["naive"],
+                      packed_share=mb["image_packed"] / mb["naive_packed"]), end="")
+    return []
+
+
 def archs(listing, *wanted):
     """The machine codes that cuobjdump lists are the wanted ones, all of them and no other."""
     found = sorted(set(re.findall(r"\bsm_(\d+[af]?)\b", pathlib.Path(listing).read_text())))
@@ -123,7 +163,7 @@ def archs(listing, *wanted):
 
 if __name__ == "__main__":
     what, *given = sys.argv[1:]
-    found = {"get": get, "wheels": wheels, "serve": serve, "bar": bar, "archs": archs}[what](*given)
+    found = {"get": get, "wheels": wheels, "page": page_of, "serve": serve, "bar": bar, "archs": archs}[what](*given)
     for line in found:
         print(f"wrong: {line}", file=sys.stderr)
     sys.exit(1 if found else 0)

@@ -21,7 +21,7 @@ def held(what, so):
         wrong.append(what)
 
 
-import torch  # noqa: E402
+import torch
 
 held(f"torch.version.cuda is {torch.version.cuda}, not {cuda}", torch.version.cuda == cuda)
 for name in modules:
