@@ -46,7 +46,11 @@ engine_debian() {
 }
 
 engine_root() {
-  engine_debian "$@" --customize-hook="copy-in $ENGINE_CA /etc/ssl/certs"
+  # apt keeps nothing of what it fetched: so are the official images set up.
+  printf 'Dir::Cache::pkgcache "";\nDir::Cache::srcpkgcache "";\nDPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb"; };\n' \
+    >"$engine/docker-clean"
+  engine_debian "$@" --customize-hook="copy-in $ENGINE_CA /etc/ssl/certs" \
+    --customize-hook="copy-in $engine/docker-clean /etc/apt/apt.conf.d"
 }
 
 # In mount and process namespaces of its own: when the first process ends, mounts and children are gone.

@@ -3,7 +3,6 @@
 Usage: python - CUDA [MODULE...] <inside.py. Prints what it found; exit 1 names everything that is wrong.
 """
 
-import glob
 import importlib
 import importlib.util
 import os
@@ -52,12 +51,16 @@ held(f"not all of CUDA is there: {sorted(libraries)}", {"cudart", "cublas", "cud
 
 # Bytecode that Python would not take is made again at every start, since this user may not write it.
 stale = bytecode = 0
-for at in glob.iglob("/opt/venv/**/*.pyc", recursive=True):
-    head = pathlib.Path(at).read_bytes()[:12]
-    flags, time = struct.unpack("<4xII", head)
-    source = pathlib.Path(at).parent.parent / re.sub(r"\.cpython-\d+\.pyc$", ".py", os.path.basename(at))
-    bytecode += 1
-    stale += not flags & 1 and source.exists() and int(source.stat().st_mtime) != time
+for folder, _, files in os.walk("/opt/venv"):
+    for file in files:
+        if not file.endswith(".pyc"):
+            continue
+        at = pathlib.Path(folder, file)
+        with at.open("rb") as opened:
+            flags, time = struct.unpack("<4xII", opened.read(12))
+        source = at.parent.parent / re.sub(r"\.cpython-\d+\.pyc$", ".py", file)
+        bytecode += 1
+        stale += not flags & 1 and source.exists() and int(source.stat().st_mtime) != time
 held(f"{stale} of {bytecode} files of bytecode are stale", stale == 0)
 held("there is no bytecode", bytecode > 1000)
 
