@@ -11,6 +11,7 @@ import os
 import pathlib
 import re
 import sys
+import tomllib
 import urllib.error
 import zipfile
 
@@ -56,8 +57,8 @@ Neither the official Python image nor NVIDIA's can be fetched where this is meas
 def get(lock, *keys):
     """Values of the one target, `base.tag` for one of a table of it, `packages.numpy` for a version."""
     for key in keys:
-        value = Lock(lock).target
-        value = value | {"packages": {each["name"]: each.get("version") for each in value["package"]}}
+        (value,) = tomllib.loads(pathlib.Path(lock).read_text())["target"]
+        value["packages"] = {each["name"]: each.get("version") for each in value["package"]}
         for part in key.split("."):
             value = value[part]
         print(value)
