@@ -38,7 +38,7 @@ engine_debian() {
     # What apt leaves behind would count as part of an image.
     timeout --kill-after=10 400 mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' \
       --include="ca-certificates,$packages" "$@" \
-      --customize-hook='rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/*' "$suite" "$target" \
+      --customize-hook='rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/cache/apt/*.bin "$1"/var/lib/apt/lists/*' "$suite" "$target" \
       >"$engine/debian.log" 2>&1 </dev/null && return
   done
   tail -n 5 "$engine/debian.log" >&2

@@ -50,7 +50,7 @@ for name, places in libraries.items():
 held(f"not all of CUDA is there: {sorted(libraries)}", {"cudart", "cublas", "cudnn", "nccl"} <= libraries.keys())
 
 # Bytecode that Python would not take is made again at every start, since this user may not write it.
-stale = bytecode = 0
+stale = bytecode = weight = 0
 for folder, _, files in os.walk("/opt/venv"):
     for file in files:
         if not file.endswith(".pyc"):
@@ -60,11 +60,12 @@ for folder, _, files in os.walk("/opt/venv"):
             flags, time = struct.unpack("<4xII", opened.read(12))
         source = at.parent.parent / re.sub(r"\.cpython-\d+\.pyc$", ".py", file)
         bytecode += 1
+        weight += at.stat().st_size
         stale += not flags & 1 and source.exists() and int(source.stat().st_mtime) != time
 held(f"{stale} of {bytecode} files of bytecode are stale", stale == 0)
 held("there is no bytecode", bytecode > 1000)
 
-print(f"torch {torch.__version__}, CUDA {cuda}, {' '.join(modules)}; uid {os.getuid()}; {count} files, {bytecode} of bytecode")
+print(f"torch {torch.__version__}, CUDA {cuda}, {' '.join(modules)}; uid {os.getuid()}; {count} files, {bytecode} of bytecode, {weight / 1e6:.0f} MB")
 for line in wrong:
     print(f"wrong: {line}", file=sys.stderr)
 sys.exit(1 if wrong else 0)
