@@ -157,9 +157,12 @@ def page_of(path):
 
 def archs(listing, *wanted):
     """The machine codes that cuobjdump lists are the wanted ones, all of them and no other."""
-    found = sorted(set(re.findall(r"\bsm_(\d+[af]?)\b", pathlib.Path(listing).read_text())))
-    print("code for", *(f"sm_{arch}" for arch in found))
-    return [] if found == sorted(wanted) else [f"asked for {sorted(wanted)}, found {found}"]
+    text = pathlib.Path(listing).read_text()
+    found = sorted(set(re.findall(r"\bsm_(\d+)[af]?\.cubin$", text, re.MULTILINE)), key=int)
+    ptx = re.findall(r"\S+\.ptx$", text, re.MULTILINE)
+    print("code for", *(f"sm_{arch}" for arch in found), *ptx)
+    return [] if found == sorted(wanted, key=int) and not ptx else [f"asked for {wanted}, found {found} {ptx}"]
+
 
 
 if __name__ == "__main__":
