@@ -158,10 +158,10 @@ def page_of(path):
 def archs(listing, *wanted):
     """The machine codes that cuobjdump lists are the wanted ones, all of them and no other."""
     text = pathlib.Path(listing).read_text()
-    found = sorted(set(re.findall(r"\bsm_(\d+)[af]?\.cubin$", text, re.MULTILINE)), key=int)
+    found = sorted(set(re.findall(r"\bsm_(\d+[af]?)\.cubin$", text, re.MULTILINE)))
     ptx = re.findall(r"\S+\.ptx$", text, re.MULTILINE)
     print("code for", *(f"sm_{arch}" for arch in found), *ptx)
-    return [] if found == sorted(wanted, key=int) and not ptx else [f"asked for {wanted}, found {found} {ptx}"]
+    return [] if found == sorted(wanted) and not ptx else [f"asked for {wanted}, found {found} {ptx}"]
 
 
 
