@@ -47,7 +47,7 @@ Neither the official Python image nor NVIDIA's can be fetched where this is meas
 
 * The base is Debian 13 with Debian's Python, made by mmdebstrap. The default image stands on it under the name and digest
   of `python:3.13-slim-trixie`.
-* The naive image stands for `{of[builder]}:{of[builder_tag]}` with Python, pip and `pip install --no-cache-dir torch torchvision`.
+* The naive image stands for `{of[builder]}` with Python, pip and `pip install --no-cache-dir torch torchvision`.
   Its base is Debian 13 with g++ and all of PyPI's `cuda-toolkit` of the same release below /usr/local/cuda. It has no static
   libraries, no cuDNN or NCCL of the system, and no Nsight tools; NVIDIA's own devel image was not measured, so how much
   larger or smaller it is remains unknown here.
