@@ -30,13 +30,14 @@ engine_tools() {
 }
 
 # engine_debian SUITE TARGET PACKAGES [FLAG...]: tried twice, because one file in hundreds fails now and then.
+# In the foreground: what ends the stage ends this too, and its cleaning up is not kept waiting.
 engine_debian() {
   local suite=$1 target=$2 packages=$3
   shift 3
   for _ in 1 2; do
     rm -rf --one-file-system "$target"
     # What apt leaves behind would count as part of an image.
-    timeout --kill-after=10 400 mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' \
+    timeout --foreground --kill-after=10 400 mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' \
       --include="ca-certificates,$packages" "$@" \
       --customize-hook='rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/cache/apt/*.bin "$1"/var/lib/apt/lists/*' "$suite" "$target" \
       >"$engine/debian.log" 2>&1 </dev/null && return
