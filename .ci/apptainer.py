@@ -56,6 +56,18 @@ def one_file(name, path):
     return out.getvalue()
 
 
+def of_one_user(path):
+    """The layer as a user namespace with one user can unpack it, and without devices."""
+    out = io.BytesIO()
+    with tarfile.open(path) as old, tarfile.open(fileobj=out, mode="w:gz", compresslevel=1) as tar:
+        for member in old:
+            if not member.isdev():
+                member.uid = member.gid = 0
+                member.uname = member.gname = "root"
+                tar.addfile(member, old.extractfile(member) if member.isreg() else None)
+    return out.getvalue()
+
+
 def wheel(version, cuda):
     info = f"torch-{version}.dist-info"
     members = {
@@ -72,7 +84,7 @@ def wheel(version, cuda):
     return f"torch-{version}-cp311-cp311-manylinux_2_28_x86_64.whl", out.getvalue()
 
 
-image("library/python", "3.11-slim-trixie", base.read_bytes())
+image("library/python", "3.11-slim-trixie", of_one_user(base))
 for tag in ("0.13.8",):
     image("astral-sh/uv", tag, one_file("uv", uv))
 name, torch = wheel("2.9.1", "12.8")
