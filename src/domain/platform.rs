@@ -44,6 +44,11 @@ impl Platform {
         matches!(self, Self::LinuxAmd64 | Self::LinuxArm64 | Self::WindowsAmd64)
     }
 
+    /// Images of NVIDIA GPU containers exist for it.
+    pub const fn has_container(self) -> bool {
+        matches!(self, Self::LinuxAmd64 | Self::LinuxArm64)
+    }
+
     /// Linux of any machine.
     pub const fn is_linux(self) -> bool {
         matches!(self, Self::LinuxAmd64 | Self::LinuxArm64 | Self::LinuxPpc64le)

@@ -250,10 +250,8 @@ impl Page {
         kind: Kind,
         options: &Options<'_>,
     ) -> Self {
-        let fits = |target: &&lock::Target| {
-            kind == Kind::Install
-                || matches!(target.platform, Platform::LinuxAmd64 | Platform::LinuxArm64)
-        };
+        let fits =
+            |target: &&lock::Target| kind == Kind::Install || target.platform.has_container();
         let (targets, left_out): (Vec<_>, Vec<_>) = targets.iter().copied().partition(fits);
         let unfetched_files = targets.iter().flat_map(|t| &t.packages).any(|p| p.file.is_none());
         let no_digest = |digest: Option<&Fetched>| digest == Some(&Fetched::Unfetched);

@@ -99,6 +99,11 @@ impl Kind {
         )
     }
 
+    /// It is about a container, so a target has to be for Linux.
+    pub const fn is_container(self) -> bool {
+        !matches!(self, Self::Install | Self::Requirements | Self::Pylock | Self::Constraints)
+    }
+
     /// It is made by a template, so one of the user's can stand in.
     pub const fn has_template(self) -> bool {
         matches!(self, Self::Dockerfile | Self::Install | Self::Slurm | Self::Apptainer)

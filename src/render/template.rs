@@ -2,7 +2,6 @@
 
 use super::context::Page;
 use super::{Error, Kind, Options, Shell, filters};
-use crate::domain::Platform;
 use crate::lock::{Lockfile, Target};
 
 /// The template that comes with the program: its name and text.
@@ -26,7 +25,7 @@ pub(super) fn render(
     targets: &[&Target],
     options: &Options<'_>,
 ) -> Result<String, Error> {
-    if kind != Kind::Install && !targets.iter().any(|target| is_linux(target.platform)) {
+    if kind != Kind::Install && !targets.iter().any(|target| target.platform.has_container()) {
         return Err(Error::NoContainer);
     }
     if kind == Kind::Dockerfile {
@@ -53,16 +52,11 @@ pub(super) fn render(
     tera.render(name, &context).map_err(failed)
 }
 
-/// A container runs there.
-const fn is_linux(platform: Platform) -> bool {
-    matches!(platform, Platform::LinuxAmd64 | Platform::LinuxArm64)
-}
-
 /// Names of stages have a rule of their own, and two words mean something else.
 ///
 /// Source: BuildKit, `instructions/parse.go` and the check `ReservedStageName`.
 pub(super) fn check_stages(targets: &[&Target]) -> Result<(), Error> {
-    let mut targets = targets.iter().filter(|t| is_linux(t.platform)).peekable();
+    let mut targets = targets.iter().filter(|t| t.platform.has_container()).peekable();
     if targets.peek().is_none() {
         return Err(Error::NoContainer);
     }

@@ -351,7 +351,7 @@ fn a_job_is_checked_and_pulled_by_name() {
         assert!(text.starts_with("#!/bin/bash\n") && text.contains(&part), "{part} in {text}");
         assert!(text.contains("not_above 525.60.13 \"$driver\" ||\n"));
         assert!(text.contains("[ \"${driver%%.*}\" -le 580 ] ||\n"));
-        assert!(text.contains(&format!("set -- python -c '{}'\n", super::smoke::SMOKE)));
+        assert!(text.contains(&format!("set -- python -c '{}'\n", super::smoke::PROGRAM)));
         // Slurm reads its lines up to the first command.
         assert!(text.rfind("#SBATCH") < text.find("\nset -euo"));
     }

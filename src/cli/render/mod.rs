@@ -1,5 +1,6 @@
 //! `gpuseal render`
 
+mod difference;
 mod dockerfile;
 mod place;
 mod size;
@@ -214,7 +215,12 @@ fn files(
     if !kind.each() {
         return Ok(vec![file("", targets)?]);
     }
-    targets.iter().map(|target| file(target.name.as_str(), &[target])).collect()
+    let fits = |target: &&&Target| !kind.is_container() || target.platform.has_container();
+    let mut fitting = targets.iter().filter(fits).peekable();
+    if fitting.peek().is_none() {
+        return Err(render::Error::NoContainer.into());
+    }
+    fitting.map(|target| file(target.name.as_str(), &[target])).collect()
 }
 
 /// A kind with a file for each target, and a place for one of them.

@@ -1,8 +1,9 @@
 //! Where rendered texts go: written, compared or shown as a difference.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Render;
+use super::difference::difference;
 use crate::cli::output::{Output, write_new, write_whole};
 use crate::error::{Error, Exit};
 use crate::render::Options;
@@ -164,16 +165,6 @@ fn differing<'f>(files: &'f [File], output: &Output) -> Result<Vec<&'f File>, Er
     }
     output.data(&text)?;
     Ok(stale)
-}
-
-/// A unified difference, as `patch` reads it. `/dev/null` stands for no file, as in git.
-fn difference(path: &Path, old: Option<&str>, new: &str) -> String {
-    let name = path.display().to_string();
-    let before = if old.is_some() { name.as_str() } else { "/dev/null" };
-    similar::TextDiff::from_lines(old.unwrap_or_default(), new)
-        .unified_diff()
-        .header(before, &name)
-        .to_string()
 }
 
 /// Edits a text whose byte order mark and line ends stay as they are.
