@@ -65,7 +65,7 @@ fn what_somebody_wrote_is_not_lost() {
     let project = locked();
     let at = project.path();
     write(at, "Dockerfile", "FROM scratch\n");
-    let refused = &["`Dockerfile` was not written by gpuseal", "--force"];
+    let refused = &["`Dockerfile` is not what `gpuseal render dockerfile` writes", "--force"];
     run(at, &["render", "dockerfile", "-o", "Dockerfile"]).says(2, refused);
     run(at, &["lock", "--offline", "--force", "--render", "dockerfile"]).says(2, refused);
     run(at, &["lock", "--frozen", "--render", "dockerfile"]).says(2, refused);
@@ -78,6 +78,23 @@ fn what_somebody_wrote_is_not_lost() {
     // One target of two.
     run(at, &["render", "dockerfile", "-o", "Dockerfile", "--target", "arm"]).says(0, &["wrote"]);
     assert!(!read(at, "Dockerfile").contains("edge"));
+    // Nor what is ours and of another kind, the lock before all; nor by a template.
+    for at_risk in ["gpuseal.lock", "Dockerfile", "pyproject.toml"] {
+        let before = read(at, at_risk);
+        run(at, &["render", "compose", "-o", at_risk]).says(2, &["would be lost"]);
+        run(at, &["render", "uv", "-o", at_risk]).says(2, &["would be lost"]);
+        assert_eq!(read(at, at_risk), before);
+    }
+    write(at, "x.tera", "{{ targets[0].name }}");
+    write(at, "own.txt", "mine");
+    let by_template = ["render", "dockerfile", "--template", "x.tera", "-o", "own.txt"];
+    run(at, &by_template).says(2, &["would be lost"]);
+    fs_err::create_dir(at.join("compose.yaml")).expect("a folder");
+    run(at, &["lock", "--frozen", "--render", "install", "--render", "compose"])
+        .says(2, &["`compose.yaml` is a folder"]);
+    assert!(!at.join("install.sh").exists());
+    run(at, &["render", "compose", "-o", "-"]).says(0, &["services:"]);
+    assert!(!at.join("-").exists());
     // Every flag has its kinds.
     for (flag, of) in [
         (&["--no-syntax-line"][..], "`dockerfile`"),

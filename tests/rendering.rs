@@ -27,7 +27,9 @@ fn a_block_in_the_users_own_dockerfile() {
     run(at, &["render", "dockerfile", "--managed", "--check"])
         .says(1, &["lock-stale", "--- Dockerfile", "+# >>> gpuseal", "+FROM python:3.12"]);
     assert_eq!(read(at, "Dockerfile"), OWN);
-    run(at, &["render", "dockerfile", "--managed"]).says(0, &["wrote Dockerfile", ".dockerignore"]);
+    run(at, &["render", "dockerfile", "--managed"]).says(0, &["wrote Dockerfile"]);
+    // What stays out of the user's own build is the user's to say.
+    assert!(!at.join(".dockerignore").exists());
     let first = read(at, "Dockerfile");
     let (before, after) = OWN.split_once("# The program").expect("both");
     assert!(first.starts_with(&format!("{before}# >>> gpuseal: ")), "{first}");
@@ -65,6 +67,8 @@ fn a_block_in_the_users_own_dockerfile() {
         run(at, args).says(2, &["edited by hand", "--force"]);
         assert_eq!(read(at, "Dockerfile"), edited);
     }
+    run(at, &["lock", "--offline", "--check", "--render", "dockerfile"])
+        .says(1, &["lock-stale", "-WORKDIR /srv"]);
     run(at, &["render", "dockerfile", "--managed", "--force"]).says(0, &["wrote"]);
     assert_eq!(read(at, "Dockerfile"), second);
 }
@@ -75,10 +79,14 @@ fn windows_line_ends_stay() {
     let project = locked(&[("docker/gpu.Dockerfile", &own)]);
     let at = project.path();
     let args = ["render", "dockerfile", "--managed", "-o", "docker/gpu.Dockerfile"];
-    run(at, &args).says(0, &["wrote docker/gpu.Dockerfile", "gpu.Dockerfile.dockerignore"]);
+    run(at, &args).says(0, &["wrote docker/gpu.Dockerfile"]);
     let new = read(at, "docker/gpu.Dockerfile");
     assert!(!new.replace("\r\n", "").contains('\n') && new.contains("# <<< gpuseal\r\n"));
     run(at, &args).says(0, &["unchanged"]);
+    // Mixed line ends stay, each as it is.
+    write(at, "Mixed", "FROM alpine\nRUN <<EOS\na\nEOS\nENV A=b\r\n");
+    run(at, &["render", "dockerfile", "--managed", "-o", "Mixed"]).says(0, &["wrote Mixed"]);
+    assert!(read(at, "Mixed").ends_with("\nFROM alpine\nRUN <<EOS\na\nEOS\nENV A=b\r\n"));
     // What cannot take a block is left as it is.
     for (text, part) in [
         ("FROM x AS edge\n", "a stage `edge` of its own"),
@@ -111,4 +119,36 @@ fn a_list_of_what_stays_out_comes_once() {
     fs_err::remove_file(at.join("Dockerfile")).expect("a file");
     run(at, &["render", "dockerfile", "--managed"]).says(0, &["wrote Dockerfile"]);
     assert!(read(at, "Dockerfile").starts_with("# syntax=docker/dockerfile:1\n# >>> gpuseal: "));
+    fs_err::remove_file(at.join("Dockerfile")).expect("a file");
+    run(at, &["render", "dockerfile", "--managed", "--no-syntax-line"]).says(0, &["wrote"]);
+    assert!(read(at, "Dockerfile").starts_with("# >>> gpuseal: "));
+    // A whole file of ours becomes a block, and a checkout of Windows is no difference.
+    fs_err::remove_file(at.join("Dockerfile")).expect("a file");
+    run(at, &["render", "dockerfile", "-o", "Dockerfile"]).says(0, &["wrote"]);
+    write(at, "Dockerfile", read(at, "Dockerfile").replace('\n', "\r\n"));
+    run(at, &["render", "dockerfile", "--check"]).says(0, &[]);
+    run(at, &["render", "dockerfile", "--managed"]).says(0, &["wrote"]);
+    assert_eq!(read(at, "Dockerfile").matches("AS edge\n").count(), 1);
+    // A template writes no mark, and needs no last line end.
+    write(at, "x.tera", "FROM scratch AS edge");
+    run(at, &["render", "dockerfile", "--managed", "--template", "x.tera"]).says(0, &["wrote"]);
+    assert!(read(at, "Dockerfile").ends_with("FROM scratch AS edge\n# <<< gpuseal\n"));
+    write(at, "x.tera", "# <<< gpuseal\n");
+    run(at, &["render", "dockerfile", "--managed", "--template", "x.tera"]).says(2, &["a mark"]);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        run(at, &["render", "install", "-o", "install.sh"]).says(0, &["wrote"]);
+        let mode = std::fs::Permissions::from_mode(0o755);
+        fs_err::set_permissions(at.join("install.sh"), mode).expect("a mode");
+        write(at, "gpuseal.yaml", CONFIG.replace("l4", "l40s"));
+        run(at, &["lock", "--offline", "--render", "install"]).says(0, &["wrote install.sh"]);
+        let mode = fs_err::metadata(at.join("install.sh")).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o755);
+        run(at, &["render", "install", "-o", "/dev/null"]).says(0, &[]);
+        assert!(!fs_err::metadata("/dev/null").expect("a device").is_file());
+        std::os::unix::fs::symlink("nowhere/x", at.join("link")).expect("a link");
+        run(at, &["render", "install", "-o", "link"])
+            .says(2, &["a link to a file that is not there"]);
+    }
 }

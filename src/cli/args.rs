@@ -324,7 +324,7 @@ pub struct Lock {
 }
 
 /// `gpuseal render`
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Render {
     /// What to write.
@@ -336,13 +336,13 @@ pub struct Render {
     /// Only this target. Repeatable.
     #[arg(long = "target", value_name = "NAME")]
     pub targets: Vec<String>,
-    /// Where to write; standard output when absent. In a folder the files have their usual names.
+    /// Where to write; standard output when absent or `-`. In a folder the files have their usual names.
     #[arg(short, long, value_name = "FILE|DIR", group = "place")]
     pub output: Option<PathBuf>,
     /// Edit the project's pyproject.toml, which keeps its comments; of uv.
     #[arg(long, group = "place")]
     pub write: bool,
-    /// Write over what was written or changed by hand.
+    /// Write over a file of somebody else's, a block that was edited by hand, or another source of uv.
     #[arg(long)]
     pub force: bool,
     /// Write nothing; show the difference and fail when the file is not what would be written. Without

@@ -183,9 +183,13 @@ fn written(path: &Path, text: &str) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
+        use std::fs::Permissions;
         use std::os::unix::fs::PermissionsExt;
-        // A temporary file is private; what a project keeps is as the umask has it.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
+        // A temporary file is private; what a project keeps has its own mode, or what the umask leaves.
+        let standing = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
+        builder.permissions(
+            standing.map_or_else(|| Permissions::from_mode(0o666), |file| file.permissions()),
+        );
     }
     let mut temp = builder.tempfile_in(folder).map_err(|err| cannot(path, err))?;
     temp.write_all(text.as_bytes()).map_err(|err| cannot(path, err))?;
@@ -195,8 +199,11 @@ fn written(path: &Path, text: &str) -> io::Result<tempfile::NamedTempFile> {
 
 /// The system's words alone: the name of the temporary file is nobody's business.
 fn cannot(path: &Path, err: io::Error) -> io::Error {
-    let why = err.raw_os_error().map_or(err, io::Error::from_raw_os_error);
-    io::Error::new(why.kind(), format!("cannot write `{}`: {why}", path.display()))
+    let kind = err.kind();
+    let why = err
+        .raw_os_error()
+        .map_or_else(|| kind.to_string(), |code| io::Error::from_raw_os_error(code).to_string());
+    io::Error::new(kind, format!("cannot write `{}`: {why}", path.display()))
 }
 
 #[cfg(test)]

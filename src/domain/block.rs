@@ -14,6 +14,10 @@ pub fn is_block_mark(line: &str, mark: &str) -> bool {
 
 /// The text with the lines of the block left empty, so that all others keep their numbers.
 pub fn without_block(text: &str) -> String {
+    // A mark alone hides nothing.
+    if !text.lines().any(|line| is_block_mark(line, BLOCK_END)) {
+        return text.to_owned();
+    }
     let mut inside = false;
     let mut out = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
@@ -37,7 +41,6 @@ mod tests {
         let text = "FROM a\r\n# >>> gpuseal: do not edit\r\nRUN pip install torch\r\n# <<< gpuseal\r\nRUN b";
         assert_eq!(without_block(text), "FROM a\r\n\n\n\nRUN b");
         assert_eq!(without_block("# >>> gpusealed\nRUN a\n"), "# >>> gpusealed\nRUN a\n");
-        // Without its end the block is all that follows.
-        assert_eq!(without_block("# >>> gpuseal\nRUN a\n"), "\n\n");
+        assert_eq!(without_block("# >>> gpuseal\nRUN a\n"), "# >>> gpuseal\nRUN a\n");
     }
 }

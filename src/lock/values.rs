@@ -125,6 +125,8 @@ fn is_apt_name(text: &str) -> bool {
     text.len() > 1
         && all(text, 100, |b| lower_or_digit(b) || matches!(b, b'+' | b'.' | b'-'))
         && starts(text, lower_or_digit)
+        // At the end of a word apt reads them as orders: take away, match.
+        && !text.ends_with(['-', '.'])
 }
 
 fn is_matrix_id(text: &str) -> bool {
@@ -199,7 +201,9 @@ impl Repository {
     pub fn parts(&self) -> (&str, String) {
         match self.0.split_once('/') {
             // A first segment with a dot is the host of a registry, `ghcr.io/x`.
-            Some((host, path)) if host.contains('.') => (host, path.to_owned()),
+            Some((host, path)) if host.contains('.') || host == "localhost" => {
+                (host, path.to_owned())
+            }
             Some(_) => ("docker.io", self.0.clone()),
             None => ("docker.io", format!("library/{}", self.0)),
         }
@@ -418,7 +422,7 @@ mod tests {
         reads::<Word>(&["slim", "cudnn-devel"], &["Slim", "1a"]);
         reads::<AptName>(
             &["gcc", "libstdc++6", "cuda-compat-12-8"],
-            &["g", "Gcc", "gcc=1", "gcc "],
+            &["g", "Gcc", "gcc=1", "gcc ", "bash-", "libc6."],
         );
         reads::<Library>(
             &["libcudart.so.12", "libcuda.so", "libcudnn_ops.so.9"],

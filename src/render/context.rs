@@ -4,6 +4,8 @@
 //! Every text here comes from a checked type of the lock: names, versions, tags and digests hold no
 //! newline, quote, backtick, `$`, `;`, `&` or backslash.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::{ImageName, Kind, Options, Pull, Runtime, smoke};
@@ -181,6 +183,8 @@ pub struct Compile {
     pub image: Image,
     /// `8.0;9.0+PTX`, the value of `TORCH_CUDA_ARCH_LIST`.
     pub arch_list: String,
+    /// `80;90`: the generations of the cards alone, the value of `FLASH_ATTN_CUDA_ARCHS`.
+    pub generations: String,
 }
 
 /// An image.
@@ -477,16 +481,14 @@ fn requirement(package: &lock::Package) -> String {
     }
 }
 
-/// The CUDA that a driver must implement to start the image, no more than the lock needs.
-///
-/// Machine code runs on any driver of the same CUDA major (minor-version compatibility); PTX needs
+/// The CUDA that a driver must implement to start the image, no more than the lock needs: the driver that
+/// was given may do more than the oldest that serves. Machine code runs on any driver of the same CUDA major (minor-version compatibility); PTX needs
 /// a driver that implements the build's own CUDA. By cuda-compat an older major serves, which this
 /// variable cannot say.
 fn require_cuda(target: &lock::Target) -> Option<String> {
     let jit = target.gpus.iter().any(|g| matches!(g.served, Some((Serving::Ptx, _))));
     match target.driver.mode {
         Some(Mode::ForwardCompat) => None,
-        Some(Mode::Native) => Some(target.cuda.series().to_string()),
         _ if jit => Some(target.cuda.series().to_string()),
         _ => Some(format!("{}.0", target.cuda.major)),
     }
@@ -503,7 +505,17 @@ fn compile(lock: &Lockfile, target: &lock::Target, needed: bool) -> Option<Compi
         }
         None => return None,
     };
-    Some(Compile { image, arch_list: arch_list(&target.gpus) })
+    Some(Compile {
+        image,
+        arch_list: arch_list(&target.gpus),
+        generations: generations(&target.gpus),
+    })
+}
+
+/// The first capability of each card's major, without the dot, for packages with a list of their own.
+fn generations(gpus: &[lock::Gpu]) -> String {
+    let majors: BTreeSet<u8> = gpus.iter().map(|gpu| gpu.capability.major).collect();
+    majors.iter().map(|major| format!("{major}0")).collect::<Vec<_>>().join(";")
 }
 
 /// `TORCH_CUDA_ARCH_LIST` for the cards of a target.

@@ -24,14 +24,16 @@ pub fn has_block(text: &str) -> bool {
 /// What stands outside the marks is kept byte for byte. The same stages give the same text again.
 ///
 /// # Errors
-/// [`Error::Block`] when the marks are no pair, the block was edited (and `force` is not given), the
-/// Dockerfile has another escape character, or one of its own stages has the name of one of ours.
+/// [`Error::BlockEdited`] without `force`; [`Error::Block`] when the marks are no pair, the Dockerfile has another escape character, or one of its own stages has the name of one of ours.
 pub fn weave(text: &str, stages: &str, force: bool) -> Result<String, Error> {
+    if has_block(stages) {
+        return Err(Error::Block("the template writes a mark of its own".into()));
+    }
     let block = marked(stages);
     let Some(range) = find(text)? else {
         let (before, after) = text.split_at(first_stage(text)?);
         names_differ(stages, &[before, after])?;
-        let head = if text.trim().is_empty() { SYNTAX } else { "" };
+        let head = if text.is_empty() { SYNTAX } else { "" };
         let end = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
         let gap = if after.is_empty() { "" } else { "\n" };
         return Ok(format!("{head}{before}{end}{block}{gap}{after}"));
@@ -39,15 +41,15 @@ pub fn weave(text: &str, stages: &str, force: bool) -> Result<String, Error> {
     let (before, after) = (&text[..range.start], &text[range.end..]);
     escapes_by_backslash(before)?;
     if !force && !is_untouched(&text[range]) {
-        return Err(Error::Block(
-            "what stands between the marks was edited by hand, and would be lost".into(),
-        ));
+        return Err(Error::BlockEdited);
     }
     names_differ(stages, &[before, after])?;
     Ok(format!("{before}{block}{after}"))
 }
 
 fn marked(stages: &str) -> String {
+    let end = if stages.ends_with('\n') { "" } else { "\n" };
+    let stages = format!("{stages}{end}");
     format!("{BLOCK_START}: {NOTE} {}\n{stages}{BLOCK_END}\n", Sha256::of(stages.as_bytes()))
 }
 
@@ -147,7 +149,7 @@ fn names_differ(stages: &str, own: &[&str]) -> Result<(), Error> {
     let ours: Vec<_> = names(stages).collect();
     match own.iter().flat_map(|text| names(text)).find(|name| ours.contains(name)) {
         Some(name) => Err(Error::Block(format!(
-            "it has a stage `{}` of its own, and the lock has a target of this name",
+            "it has a stage `{}` of its own, and the block brings one of this name",
             shown(&name)
         ))),
         None => Ok(()),

@@ -242,7 +242,12 @@ pub enum Error {
     /// The file that is to be edited is not as it should be.
     #[error("pyproject.toml: {0}")]
     Pyproject(String),
-    /// The block in a Dockerfile is not as it was written, or cannot be there.
+    /// The block in a Dockerfile is not as it was written.
+    #[error(
+        "what stands between the marks of the Dockerfile was edited by hand, and would be lost"
+    )]
+    BlockEdited,
+    /// A Dockerfile cannot hold the block.
     #[error("the Dockerfile cannot take the block: {0}")]
     Block(String),
     /// Kubernetes admits fewer signs in a name than a target does.
@@ -264,7 +269,7 @@ pub enum Error {
         kind: &'static str,
     },
     /// There is no target left to render.
-    #[error("no target of the lock is for Linux: there is no container image to describe")]
+    #[error("no target to render is for Linux: there is no container image to describe")]
     NoContainer,
 }
 
@@ -281,7 +286,8 @@ impl Error {
             Self::TwoBuilds { .. } => "choose one of them with --target, or render `pylock` or `requirements`, which have a file for each".into(),
             Self::OtherSource { .. } => "take it out, or replace it with --force".into(),
             Self::Pyproject(_) => "mend it, or render `uv` without --write and copy what is missing".into(),
-            Self::Block(_) => "mend the Dockerfile by hand, or replace an edited block with --force".into(),
+            Self::BlockEdited => "move what you wrote below the block, then run `gpuseal render dockerfile --managed --force`".into(),
+            Self::Block(_) => "mend the Dockerfile by hand, then run the same command".into(),
             Self::BuiltByDigest { .. } => "give --image a name without a digest".into(),
             Self::NoContainer => "run `gpuseal render install`, or add a target with `platform: linux/amd64`".into(),
         })

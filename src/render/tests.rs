@@ -140,6 +140,10 @@ fn the_driver_is_asked_for_no_more_than_needed() {
     assert_eq!(require("train").as_deref(), Some("\"cuda>=13.0\""));
     assert_eq!(require("fleet").as_deref(), Some("\"cuda>=12.0\""));
     assert_eq!(require("arm").as_deref(), Some("\"cuda>=13.0\""));
+    // What was given may do more than the oldest driver that serves.
+    let mut given = only("fleet");
+    given.targets[0].driver.mode = Some(crate::lock::Mode::Native);
+    assert!(built_in(Kind::Dockerfile, &given).contains("NVIDIA_REQUIRE_CUDA=\"cuda>=12.0\""));
     // One of its cards lives on PTX.
     assert_eq!(require("compiled").as_deref(), Some("\"cuda>=12.8\""));
     let mut lock = only("arm");
@@ -233,7 +237,10 @@ fn known_files_are_installed_by_their_digests() {
     // What is compiled is no ready file: the digest is that of its source.
     let text = built_in(Kind::Dockerfile, &complete("compiled"));
     assert!(text.contains("COPY <<'EOF' /opt/sources.txt\nflash-attn==2.8.3 --hash=sha256:"));
-    assert!(text.contains("/opt/wheels --require-hashes --requirement /opt/sources.txt\n"));
+    assert!(text.contains("/opt/sources --require-hashes --requirement /opt/sources.txt\n"));
+    // A source might fetch a ready file of its own.
+    assert!(text.contains("RUN --network=none python -m pip wheel --no-deps"));
+    assert!(text.contains("FLASH_ATTN_CUDA_ARCHS=\"80;120\""));
     assert_eq!(text.matches("\nflash-attn==2.8.3").count(), 1);
     assert_eq!(text.matches("\ntorch==2.10.0 --hash=sha256:").count(), 2, "{text}");
     assert!(!text.contains("--index-url"));
@@ -302,7 +309,7 @@ fn powershell_keeps_the_same_contract() {
     }
     assert!(!text.contains("function Install-From"));
     let text = of(Kind::Install, &only("compiled"), ps1);
-    assert!(text.contains("Invoke-With @{ TORCH_CUDA_ARCH_LIST = '8.0;12.0+PTX' } {\n"));
+    assert!(text.contains("            TORCH_CUDA_ARCH_LIST = '8.0;12.0+PTX'\n"));
     assert!(text.contains("'--no-build-isolation'\n                'flash-attn==2.8.3'\n"));
     assert!(text.contains("$pypi = @{}\n"));
     let text = of(Kind::Install, &only("desk"), ps1);

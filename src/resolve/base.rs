@@ -32,11 +32,13 @@ pub fn choose(
     pool: &Pool,
     python: PythonVersion,
     wheel: Wheel<'_>,
+    forward_compat: bool,
 ) -> BaseChoice {
     let compiles = source_build || needs.contains(&Need::Nvcc);
     // A wheel that carries CUDA has its libraries under names of its own: what is compiled against
     // CUDA would not find them.
     let hidden = source_build && wheel.variant.bundled;
+    // The larger one first: each holds what the next one does.
     let system = if needs.contains(&Need::NvccRuntime) {
         Some(("devel", "extensions are compiled while the program runs, which takes the toolkit"))
     } else if needs.contains(&Need::CudaRuntime) {
@@ -45,6 +47,11 @@ pub fn choose(
         Some((
             "runtime",
             "this build of torch hides its CUDA libraries, so a compiled extension needs the system's",
+        ))
+    } else if forward_compat {
+        Some((
+            "base",
+            "a driver of an older CUDA takes NVIDIA's compat libraries, which its images hold",
         ))
     } else {
         None

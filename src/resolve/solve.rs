@@ -503,8 +503,15 @@ impl<'m> Search<'_, 'm> {
         });
         packages.dedup_by(|b, a| a.name == b.name);
         let source_build = packages.iter().any(|p| p.source_build);
-        let base =
-            base::choose(self.matrix, &self.problem.needs, source_build, pool, python, wheel);
+        let base = base::choose(
+            self.matrix,
+            &self.problem.needs,
+            source_build,
+            pool,
+            python,
+            wheel,
+            judgement.driver.mode == Some(super::DriverMode::ForwardCompat),
+        );
         let findings = judgement
             .findings
             .into_iter()

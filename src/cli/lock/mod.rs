@@ -131,13 +131,17 @@ fn tell_sizes(args: &Lock, lock: &Lockfile, output: &Output) {
 fn renders(args: &Lock, lock: &Lockfile) -> Result<Vec<render::File>, Error> {
     let mut files = Vec::new();
     for kind in &args.render {
-        files.extend(render::beside(*kind, lock, &args.wanted.project)?);
+        files.extend(render::beside(*kind, lock, &args.wanted.project, args.check)?);
     }
     Ok(files)
 }
 
 fn write_renders(args: &Lock, lock: &Lockfile, output: &Output) -> Result<(), Error> {
-    for file in renders(args, lock)? {
+    let files = renders(args, lock)?;
+    for file in &files {
+        file.free(false)?;
+    }
+    for file in files {
         let wrote = file.write(false)?;
         tell(output, &file.path, wrote);
     }

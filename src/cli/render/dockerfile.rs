@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::place::{File, How, in_its_line_ends};
+use super::place::{File, How, in_its_line_ends, is_ours};
 use crate::error::Error;
 use crate::lock::{Lockfile, Target};
 use crate::render::{self, Kind, Options, managed};
@@ -22,16 +22,24 @@ pub(super) fn files(
     options: &Options<'_>,
     how: How,
 ) -> Result<Vec<File>, Error> {
-    let old = standing(&path)?;
+    // A whole file of ours holds nothing that a block would have to spare.
+    let old = standing(&path)?
+        .filter(|old| managed::has_block(old) || !is_ours(old.as_bytes(), Kind::Dockerfile.word()));
     let in_block = options.managed || old.as_deref().is_some_and(managed::has_block);
     let options = Options { managed: in_block, ..*options };
     let text = render::render(Kind::Dockerfile, lock, targets, &options)?;
-    let ignore = ignore_file(&path);
+    // Beside a Dockerfile of the user's, what stays out of a build is the user's to say.
+    let ignore = ignore_file(&path).filter(|_| !in_block || old.is_none());
     let file = if in_block {
-        let weave = |old: &str| managed::weave(old, &text, how.force || how.compares());
+        let weave = |old: &str| {
+            if old.is_empty() && options.no_syntax_line {
+                return managed::weave("\n", &text, false).map(|new| new.trim_start().to_owned());
+            }
+            managed::weave(old, &text, how.force || how.compares())
+        };
         File::edited(path, in_its_line_ends(old.as_deref().unwrap_or_default(), weave)?)
     } else {
-        File::new(path, text, &options)
+        File::new(path, text, Kind::Dockerfile.word())
     };
     let mut files = vec![file];
     files.extend(ignore.map(|path| File::first(path, render::DOCKERIGNORE.into())));

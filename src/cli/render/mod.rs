@@ -16,6 +16,7 @@ use crate::error::{Error, Exit};
 use crate::lock::{Lockfile, Target};
 use crate::render::{self, Gpu, ImageName, Kind, Options, Runtime, Shell};
 use crate::requirements::in_project;
+use crate::yaml::{self, ReadError};
 pub use place::{File, compared};
 use place::{How, place};
 pub use size::tell as tell_sizes;
@@ -43,7 +44,12 @@ const fn kind_of(kind: args::Kind) -> Option<Kind> {
 ///
 /// # Errors
 /// A value of the lock that may not reach a file; a kind that is part of another file.
-pub fn beside(kind: args::Kind, lock: &Lockfile, project: &Path) -> Result<Vec<File>, Error> {
+pub fn beside(
+    kind: args::Kind,
+    lock: &Lockfile,
+    project: &Path,
+    check: bool,
+) -> Result<Vec<File>, Error> {
     let kind = kind_of(kind).ok_or_else(|| {
         usage(
             "`uv` is a part of pyproject.toml and no file of its own",
@@ -52,7 +58,7 @@ pub fn beside(kind: args::Kind, lock: &Lockfile, project: &Path) -> Result<Vec<F
     })?;
     let all: Vec<_> = lock.targets.iter().collect();
     let folder = in_project(project, kind.folder());
-    files(kind, lock, &all, &Options::default(), How::default(), &folder)
+    files(kind, lock, &all, &Options::default(), How::comparing(check), &folder)
 }
 
 /// Runs the command.
@@ -60,6 +66,10 @@ pub fn beside(kind: args::Kind, lock: &Lockfile, project: &Path) -> Result<Vec<F
 /// # Errors
 /// No lock, a bad one, a bad template, an unwritable file.
 pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
+    let stdout = args.output.as_deref() == Some(Path::new("-"));
+    let mut args = args.clone();
+    args.output = args.output.filter(|_| !stdout);
+    let args = &args;
     let lock = Lockfile::read(&lock_path(&args.project))?;
     let kind = kind_of(args.kind);
     fitting(args, kind)?;
@@ -70,7 +80,7 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
         return Ok(Exit::Done);
     }
     let Some(kind) = kind else { return uv::run(args, &lock, &targets, output) };
-    let template = args.template.as_ref().map(fs_err::read_to_string).transpose()?;
+    let template = args.template.as_deref().map(template).transpose()?;
     let image = args.image.as_deref().map(str::parse::<ImageName>).transpose().map_err(|err| {
         usage(&err.to_string(), "give --image the name that the built image is pushed or pulled by")
     })?;
@@ -123,7 +133,7 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
                 output.data(&text)?;
                 return Ok(Exit::Done);
             };
-            vec![File::new(path.clone(), text, &options)]
+            vec![File::new(path.clone(), text, kind.word())]
         }
     };
     let exit = place(&files, how, output)?;
@@ -137,6 +147,18 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
 
 fn usage(message: &str, help: &str) -> Error {
     Error::Usage { message: message.into(), help: Some(help.into()) }
+}
+
+/// A template of the user's, of a size that somebody can have written.
+fn template(path: &Path) -> Result<String, Error> {
+    const MAX_BYTES: usize = 2 * 1024 * 1024;
+    yaml::read(path, MAX_BYTES).map_err(|err| match err {
+        ReadError::Io(err) => err.into(),
+        ReadError::TooLong(_) | ReadError::NotUtf8(_) => usage(
+            &format!("`{}` is no template: it is not text, or far too long", path.display()),
+            "name a Tera template",
+        ),
+    })
 }
 
 /// Flags that say something to the kind that is rendered.
@@ -209,7 +231,7 @@ fn files(
     let file = |name: &str, targets: &[&Target]| {
         let path = in_project(folder, &kind.file_name(name, options));
         Ok::<_, Error>(
-            File::new(path, render::render(kind, lock, targets, options)?, options).usual(),
+            File::new(path, render::render(kind, lock, targets, options)?, kind.word()).usual(),
         )
     };
     if !kind.each() {

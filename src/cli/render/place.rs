@@ -1,15 +1,17 @@
 //! Where rendered texts go: written, compared or shown as a difference.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use super::Render;
 use super::difference::difference;
+use super::{Render, usage};
+use crate::cli::args::Format;
 use crate::cli::output::{Output, write_new, write_whole};
 use crate::error::{Error, Exit};
-use crate::render::Options;
+use crate::report::github;
 
-/// Stands in every file that is ours as a whole.
-const MARK: &str = "Written by gpuseal";
+/// Stands in the first lines of every file that is ours as a whole.
+const MARK: &str = "Written by gpuseal from gpuseal.lock";
 
 /// A text and the file that it is for.
 pub struct File {
@@ -17,19 +19,26 @@ pub struct File {
     pub path: PathBuf,
     /// All of its text.
     pub text: String,
-    /// Nothing of what stands there is lost: it was read, and edited.
-    edited: bool,
+    over: Over,
     /// It has its usual place, so folders on the way are made.
     usual: bool,
-    /// It is written once, and then the user's own.
-    once: bool,
+}
+
+/// What a file may be written over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// What is ours as a whole, and of the kind with this word.
+    Ours(&'static str),
+    /// Anything: it was read, and edited.
+    Edited,
+    /// Nothing: it is there for the user to go on with.
+    Nothing,
 }
 
 impl File {
     /// A file that is rendered as a whole.
-    pub(super) fn new(path: PathBuf, text: String, options: &Options<'_>) -> Self {
-        // What a template of the user's writes need not say whose it is.
-        Self { path, text, edited: options.user_template.is_some(), usual: false, once: false }
+    pub(super) const fn new(path: PathBuf, text: String, word: &'static str) -> Self {
+        Self { path, text, over: Over::Ours(word), usual: false }
     }
 
     /// The same at its usual place: folders on the way to it are made.
@@ -39,12 +48,12 @@ impl File {
 
     /// A file of the user's in which a part is ours.
     pub(super) const fn edited(path: PathBuf, text: String) -> Self {
-        Self { path, text, edited: true, usual: false, once: false }
+        Self { path, text, over: Over::Edited, usual: false }
     }
 
     /// A file that is missing, for the user to go on with; never over one that stands there.
     pub(super) const fn first(path: PathBuf, text: String) -> Self {
-        Self { path, text, edited: false, usual: false, once: true }
+        Self { path, text, over: Over::Nothing, usual: false }
     }
 
     /// Writes it; says whether anything changed.
@@ -53,48 +62,81 @@ impl File {
     /// It stands in for something that somebody wrote by hand; the folder is not writable.
     pub fn write(&self, force: bool) -> Result<bool, Error> {
         self.free(force)?;
-        if self.once {
-            return match write_new(&self.path, &self.text) {
-                Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
-                other => Ok(other.map(|()| true)?),
-            };
-        }
         if let Some(folder) = self.path.parent().filter(|_| self.usual) {
             fs_err::create_dir_all(folder)?;
         }
-        // A link stays one.
-        let path = fs_err::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        Ok(write_whole(&path, &self.text)?)
+        if self.over == Over::Nothing {
+            return match write_new(&self.path, &self.text) {
+                Err(err) if err.kind() == ErrorKind::AlreadyExists => Ok(false),
+                other => Ok(other.map(|()| true)?),
+            };
+        }
+        match fs_err::metadata(&self.path) {
+            // A terminal, a pipe, /dev/null: nothing that could be replaced by a file.
+            Ok(standing) if !standing.is_file() => {
+                fs_err::write(&self.path, &self.text)?;
+                Ok(true)
+            }
+            // A link stays one.
+            Ok(_) => Ok(write_whole(&fs_err::canonicalize(&self.path)?, &self.text)?),
+            Err(_) => Ok(write_whole(&self.path, &self.text)?),
+        }
     }
 
     /// What stands there may go.
     ///
     /// # Errors
-    /// Somebody wrote it by hand.
+    /// Somebody wrote it by hand, it cannot be read, or it is no place for a file.
     pub fn free(&self, force: bool) -> Result<(), Error> {
-        let asked = !force && !self.edited && !self.once;
-        match fs_err::read(&self.path) {
-            Ok(old) if asked && !is_ours(&old) => Err(Error::Usage {
-                message: format!(
-                    "`{}` was not written by gpuseal, and would be lost",
-                    self.path.display()
-                ),
-                help: Some(
-                    "name another file with `gpuseal render KIND -o FILE`, or replace it with `render KIND --force`".into(),
-                ),
-            }),
+        let name = self.path.display();
+        let standing = match fs_err::metadata(&self.path) {
+            Ok(standing) => standing,
+            Err(err) if err.kind() == ErrorKind::NotFound => {
+                return if fs_err::symlink_metadata(&self.path).is_ok() {
+                    Err(usage(
+                        &format!("`{name}` is a link to a file that is not there"),
+                        "mend the link, or take it away",
+                    ))
+                } else {
+                    Ok(())
+                };
+            }
+            Err(err) => return Err(err.into()),
+        };
+        if standing.is_dir() {
+            return Err(usage(&format!("`{name}` is a folder"), "name a file in it with -o"));
+        }
+        match self.over {
+            Over::Ours(word) if !force && standing.is_file() => {
+                if is_ours(&fs_err::read(&self.path)?, word) {
+                    return Ok(());
+                }
+                Err(usage(
+                    &format!(
+                        "`{name}` is not what `gpuseal render {word}` writes, and would be lost"
+                    ),
+                    &format!(
+                        "name another file with `gpuseal render {word} -o FILE`, or replace it with `--force` there"
+                    ),
+                ))
+            }
             _ => Ok(()),
         }
     }
 }
 
-fn is_ours(old: &[u8]) -> bool {
-    old.iter().all(u8::is_ascii_whitespace)
-        || old.windows(MARK.len()).any(|part| part == MARK.as_bytes())
+/// Whether a file is one that this kind of `render` wrote, or empty.
+pub(super) fn is_ours(old: &[u8], word: &str) -> bool {
+    let text = String::from_utf8_lossy(old);
+    // JSON has no comments: there it stands among the last lines.
+    let lines = if text.starts_with('{') { usize::MAX } else { 8 };
+    let head: String = text.lines().take(lines).collect::<Vec<_>>().join("\n");
+    text.trim().is_empty()
+        || head.contains(MARK) && head.contains(&format!("gpuseal render {word}"))
 }
 
 /// What is done with the files.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct How {
     check: bool,
     diff: bool,
@@ -105,6 +147,11 @@ pub struct How {
 impl How {
     pub(super) const fn of(args: &Render) -> Self {
         Self { check: args.check, diff: args.diff, force: args.force }
+    }
+
+    /// Of `lock --render`, which has no other flags for it.
+    pub(super) const fn comparing(check: bool) -> Self {
+        Self { check, diff: false, force: false }
     }
 
     /// Nothing is written.
@@ -118,7 +165,9 @@ pub(super) fn place(files: &[File], how: How, output: &Output) -> Result<Exit, E
     if how.check {
         let exit = compared(files, output)?;
         if exit == Exit::No {
-            output.talk("help: run the same command without --check");
+            output.talk(
+                "help: run the same command without --check; what was changed by hand takes --force as well",
+            );
         }
         return Ok(exit);
     }
@@ -143,10 +192,12 @@ pub(super) fn place(files: &[File], how: How, output: &Output) -> Result<Exit, E
 pub fn compared(files: &[File], output: &Output) -> Result<Exit, Error> {
     let stale = differing(files, output)?;
     for file in &stale {
-        output.talk(format_args!(
-            "error[lock-stale]: `{}` is not what the lock renders",
-            file.path.display()
-        ));
+        let message = format!("`{}` is not what the lock renders", file.path.display());
+        output.talk(format_args!("error[lock-stale]: {message}"));
+        if output.format == Format::Github {
+            let place = file.path.to_str().map(|path| (path, 1));
+            output.result(&github::error("lock-stale", &message, place))?;
+        }
     }
     Ok(if stale.is_empty() { Exit::Done } else { Exit::No })
 }
@@ -155,10 +206,17 @@ pub fn compared(files: &[File], output: &Output) -> Result<Exit, Error> {
 fn differing<'f>(files: &'f [File], output: &Output) -> Result<Vec<&'f File>, Error> {
     let mut text = String::new();
     let mut stale = Vec::new();
-    for file in files.iter().filter(|file| !file.once) {
-        let old = fs_err::read(&file.path).ok();
+    for file in files.iter().filter(|file| file.over != Over::Nothing) {
+        let old = match fs_err::read(&file.path) {
+            Err(err) if err.kind() == ErrorKind::NotFound => None,
+            old => Some(old?),
+        };
         let old = old.as_deref().map(String::from_utf8_lossy);
-        if old.as_deref() != Some(&file.text) {
+        // A checkout of Windows has its own line ends.
+        if old
+            .as_deref()
+            .is_none_or(|old| old != file.text && old.replace("\r\n", "\n") != file.text)
+        {
             text.push_str(&difference(&file.path, old.as_deref(), &file.text));
             stale.push(file);
         }
@@ -173,7 +231,12 @@ pub(super) fn in_its_line_ends<E>(
     edit: impl FnOnce(&str) -> Result<String, E>,
 ) -> Result<String, E> {
     let (mark, body) = old.strip_prefix('\u{feff}').map_or(("", old), |body| ("\u{feff}", body));
-    let windows = body.contains("\r\n");
-    let new = edit(&body.replace("\r\n", "\n"))?;
-    Ok(mark.to_owned() + &if windows { new.replace('\n', "\r\n") } else { new })
+    // Where they are mixed, each line keeps its own.
+    let windows = body.contains("\r\n") && !body.replace("\r\n", "").contains('\n');
+    Ok(mark.to_owned()
+        + &if windows {
+            edit(&body.replace("\r\n", "\n"))?.replace('\n', "\r\n")
+        } else {
+            edit(body)?
+        })
 }
