@@ -119,8 +119,8 @@ def hostile(project, gpuseal):
             assert got.returncode == 0, (kind, got)
             # A name in Kubernetes has no `_`, and no `-` at its end; the image keeps that of the target.
             called = name.replace("_", "-").rstrip("-") if kind in ("k8s", "dra") else name
-            pairs = [(f"train-{old[:12]}", f"\0-{new[:12]}"), (old, new), ("train", called), ("\0", name)]
-            pairs.insert(0, (f"edge-{old[:12]}", f"edge-{new[:12]}"))
+            pairs = [(f":train-{old[:12]}", f":\0-{new[:12]}"), (old, new), (old[:12], new[:12])]
+            pairs += [("train", called), ("\0", name)]
             assert read(got.stdout) == replaced(before, pairs), (kind, name, got.stdout)
             count += 1
         for label in LABELS:

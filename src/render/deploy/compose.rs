@@ -11,7 +11,12 @@ use crate::yaml::FlowSeq;
 const SAYS: &str =
     "A service for each target; the Dockerfile is that of `gpuseal render dockerfile`:
   docker compose build NAME
-  docker compose run --rm NAME python -c 'import torch; print(torch.cuda.get_device_name())'";
+  docker compose run --rm NAME python -c 'import torch; print(torch.cuda.get_device_name())'
+This folder is /workspace inside, where programs start. They run as the user 10001 of the image, and write
+where that one may.";
+
+/// Where the project is mounted, as in a job of Slurm.
+const WORKSPACE: &str = "/workspace";
 
 #[derive(Serialize)]
 struct Compose {
@@ -23,6 +28,9 @@ struct Service {
     image: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     build: Option<Build>,
+    /// Compose would first look for an image that is only here in a registry of others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pull_policy: Option<&'static str>,
     platform: String,
     /// A plain `docker compose up` would start targets of other machines beside each other. What is
     /// named on the command line needs no profile.
@@ -31,6 +39,8 @@ struct Service {
     /// The first process of a container inherits the workers that others leave behind.
     init: bool,
     shm_size: String,
+    working_dir: &'static str,
+    volumes: [String; 1],
     deploy: Deploy,
 }
 
@@ -67,25 +77,28 @@ struct Device {
 /// The file.
 pub(super) fn text(page: &Page, image: Option<&ImageName>) -> String {
     let several = page.targets.len() > 1;
-    // An image by its digest is there already.
-    let builds = !image.is_some_and(ImageName::is_digest);
     let services = page
         .targets
         .iter()
-        .map(|target| (target.name.clone(), service(target, builds, several)))
+        .map(|target| (target.name.clone(), service(target, image, several)))
         .collect();
     let compose = Compose { services: Named(services) };
     format!("{}\n{}", head(Kind::Compose, page, SAYS), document(&compose))
 }
 
-fn service(target: &Target, builds: bool, several: bool) -> Service {
+fn service(target: &Target, image: Option<&ImageName>, several: bool) -> Service {
+    // An image by its digest is there already.
+    let builds = !image.is_some_and(ImageName::is_digest);
     Service {
         image: target.image.clone(),
         build: builds.then(|| Build { context: ".", target: target.name.clone() }),
+        pull_policy: image.is_none().then_some("build"),
         platform: target.platform.clone(),
         profiles: several.then_some(FlowSeq(["targets"])),
         init: true,
         shm_size: format!("{SHARED_MEMORY}gb"),
+        working_dir: WORKSPACE,
+        volumes: [format!(".:{WORKSPACE}")],
         deploy: Deploy {
             resources: Resources {
                 reservations: Reservations {

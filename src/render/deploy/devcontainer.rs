@@ -1,5 +1,7 @@
 //! `devcontainer.json`, by the Development Container specification.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::SHARED_MEMORY;
@@ -9,16 +11,23 @@ use crate::render::{Gpu, Page};
 const PYTHON: &str = "/opt/venv/bin/python";
 /// The user that it makes.
 const USER: &str = "app";
+/// The image has no git, which editors want; this is the distribution's.
+const GIT: (&str, Feature) =
+    ("ghcr.io/devcontainers/features/git:1", Feature { version: "os-provided" });
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Devcontainer {
     name: String,
     build: Build,
+    features: BTreeMap<&'static str, Feature>,
     run_args: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     host_requirements: Option<HostRequirements>,
     init: bool,
+    /// By name, as the first process would else keep the number that the image gives this user: on Linux the
+    /// tool changes it to that of the person.
+    container_user: &'static str,
     remote_user: &'static str,
     customizations: Customizations,
 }
@@ -30,6 +39,11 @@ struct Build {
     context: &'static str,
     target: String,
     options: [String; 1],
+}
+
+#[derive(Serialize)]
+struct Feature {
+    version: &'static str,
 }
 
 #[derive(Serialize)]
@@ -83,10 +97,12 @@ pub(super) fn text(page: &Page, gpu: Gpu) -> String {
                 target: target.name.clone(),
                 options: [format!("--platform={}", target.platform)],
             },
+            features: BTreeMap::from([GIT]),
             run_args,
             host_requirements: (gpu == Gpu::Optional)
                 .then_some(HostRequirements { gpu: "optional" }),
             init: true,
+            container_user: USER,
             remote_user: USER,
             customizations: Customizations {
                 vscode: Vscode {

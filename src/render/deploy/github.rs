@@ -9,8 +9,8 @@ use crate::render::context::Target;
 use crate::render::{Error, ImageName, Kind, Page};
 use crate::yaml::FlowSeq;
 
-const SAYS: &str = "Builds the image of each target with the Dockerfile of `gpuseal render dockerfile`. What is not a pull
-request is pushed. `actions/checkout` is pinned to the commit of v7.0.1.";
+const SAYS: &str = "Builds the image of each target with the Dockerfile of `gpuseal render dockerfile`. What is built
+from the default branch is pushed. `actions/checkout` is pinned to the commit of v7.0.1.";
 const OWN: &str = "Images go to the container registry of the repository, ghcr.io.";
 const OTHER: &str =
     "The secrets REGISTRY_USERNAME and REGISTRY_PASSWORD are the account that pushes there.";
@@ -25,7 +25,9 @@ const FREE_DISK: &str =
     "sudo rm -rf /usr/share/dotnet /usr/local/lib/android /usr/local/.ghcup /opt/hostedtoolcache
 df --human-readable /
 ";
-const BUILD: &str = r#"docker build --platform "$PLATFORM" --target "$TARGET" --tag "$IMAGE" .
+/// The date of the image is that of its commit.
+const BUILD: &str = r#"docker build --platform "$PLATFORM" --target "$TARGET" --tag "$IMAGE" \
+  --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" .
 "#;
 /// Runners have no GPU: what can be shown is that every library is found.
 const IMPORT: &str = r#"docker run --rm --network none --env CUDA "$IMAGE" \
@@ -80,7 +82,7 @@ impl Paths {
 #[serde(rename_all = "kebab-case")]
 struct Concurrency {
     group: &'static str,
-    cancel_in_progress: bool,
+    cancel_in_progress: &'static str,
 }
 
 #[derive(Serialize)]
@@ -93,7 +95,7 @@ struct Jobs {
 struct Job {
     name: &'static str,
     runs_on: &'static str,
-    timeout_minutes: u32,
+    timeout_minutes: &'static str,
     permissions: BTreeMap<&'static str, &'static str>,
     strategy: Strategy,
     env: BTreeMap<&'static str, &'static str>,
@@ -119,6 +121,7 @@ struct Row {
     platform: String,
     cuda: String,
     image: String,
+    minutes: u32,
 }
 
 /// A step that uses an action or runs a script.
@@ -163,7 +166,8 @@ pub(super) fn text(page: &Page, image: Option<&ImageName>) -> Result<String, Err
         permissions: BTreeMap::new(),
         concurrency: Concurrency {
             group: "gpuseal-images-${{ github.ref }}",
-            cancel_in_progress: true,
+            // What is being pushed is not left half done.
+            cancel_in_progress: "${{ github.event_name == 'pull_request' }}",
         },
         jobs: Jobs { image: job(page, image, own) },
     };
@@ -172,6 +176,8 @@ pub(super) fn text(page: &Page, image: Option<&ImageName>) -> Result<String, Err
 }
 
 fn job(page: &Page, image: Option<&ImageName>, own: bool) -> Job {
+    // Also in pull requests: a job of their own would build twice, or move gigabytes from job to job. Those of
+    // forks may only read, whatever stands here.
     let mut permissions = BTreeMap::from([("contents", "read")]);
     if own {
         permissions.insert("packages", "write");
@@ -183,7 +189,10 @@ fn job(page: &Page, image: Option<&ImageName>, own: bool) -> Job {
     };
     let push = Step {
         name: "Push",
-        condition: Some("github.event_name != 'pull_request'"),
+        // A pull request has a ref of its own, and so has a run of another branch that is started by hand.
+        condition: Some(
+            "github.ref == format('refs/heads/{0}', github.event.repository.default_branch)",
+        ),
         env: BTreeMap::from([
             ("PASSWORD", password.to_owned()),
             ("REGISTRY", image.map_or(GHCR, ImageName::registry).to_owned()),
@@ -195,7 +204,7 @@ fn job(page: &Page, image: Option<&ImageName>, own: bool) -> Job {
     Job {
         name: "${{ matrix.target }}",
         runs_on: "${{ matrix.runner }}",
-        timeout_minutes: 120,
+        timeout_minutes: "${{ matrix.minutes }}",
         permissions,
         strategy: Strategy {
             fail_fast: false,
@@ -230,5 +239,7 @@ fn row(target: &Target) -> Row {
         platform: target.platform.clone(),
         cuda: target.cuda.clone(),
         image: target.image.clone(),
+        // Kernels take hours to compile; this is as long as a job may run.
+        minutes: if target.compile.is_some() { 360 } else { 120 },
     }
 }

@@ -12,13 +12,22 @@ use crate::yaml::FlowSeq;
 const SAYS: &str = "Include it in .gitlab-ci.yml:
   include:
     - local: gpuseal-images.gitlab-ci.yml
-Each image is built with the Dockerfile of `gpuseal render dockerfile` and pushed. Runners that build are
-privileged, for Docker in Docker; those for linux/arm64 have the tag `arm64`.
-With the variable GPUSEAL_SMOKE set to \"true\" each image is tried where it shall run: on a runner with a
-GPU that has the tags `gpu` and the name of the target.";
+On the default branch each image is built with the Dockerfile of `gpuseal render dockerfile` and pushed, in
+the stage `build`. Runners that build linux/arm64 have the tag `arm64`; all of them, for Docker in Docker:
+  [runners.docker]
+    privileged = true
+    volumes = [\"/certs/client\", \"/cache\"]
+With the variable GPUSEAL_SMOKE set to \"true\" each image is tried where it shall run, in the stage `test`: on
+a runner that has the tags `gpu` and the name of the target, and a GPU:
+  [runners.docker]
+    gpus = \"all\"";
 const OWN: &str = "Images go to the container registry of the project.";
 const OTHER: &str = "The variables REGISTRY_USERNAME and REGISTRY_PASSWORD are the account that pushes; what pulls a
 private image is set in DOCKER_AUTH_CONFIG.";
+
+/// Client and daemon. It brings git.
+const DOCKER: &str = "docker:28.5.2";
+const DAEMON: &str = "docker:28.5.2-dind";
 
 /// A hidden job, which the others extend.
 const BUILD: &str = ".gpuseal-image";
@@ -40,6 +49,7 @@ enum Entry {
 #[derive(Serialize)]
 struct BuildTemplate {
     stage: &'static str,
+    inherit: Inherit,
     image: &'static str,
     services: [&'static str; 1],
     variables: BTreeMap<&'static str, String>,
@@ -48,9 +58,21 @@ struct BuildTemplate {
     rules: [Rule; 2],
 }
 
+/// Scripts and services that a project has for all of its jobs would not run in these images. Which runners
+/// it has is another matter.
+#[derive(Serialize)]
+struct Inherit {
+    default: FlowSeq<[&'static str; 2]>,
+}
+
+impl Inherit {
+    const RUNNERS: Self = Self { default: FlowSeq(["tags", "timeout"]) };
+}
+
 #[derive(Serialize)]
 struct SmokeTemplate {
     stage: &'static str,
+    inherit: Inherit,
     variables: BTreeMap<&'static str, &'static str>,
     script: [String; 1],
     rules: [Rule; 3],
@@ -83,13 +105,21 @@ struct Rule {
 }
 
 impl Rule {
-    /// By hand, or where something changed that an image depends on. Not for merge requests too, whose
-    /// commits have been pushed.
+    /// On the default branch, by hand or where something changed that an image depends on: a tag of a
+    /// registry is not for a branch that nobody reviewed.
     const fn wanted() -> [Self; 2] {
         [
-            Self { condition: Some("$CI_PIPELINE_SOURCE == \"web\""), changes: None, when: None },
             Self {
-                condition: Some("$CI_PIPELINE_SOURCE == \"push\""),
+                condition: Some(
+                    "$CI_PIPELINE_SOURCE == \"web\" && $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH",
+                ),
+                changes: None,
+                when: None,
+            },
+            Self {
+                condition: Some(
+                    "$CI_PIPELINE_SOURCE == \"push\" && $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH",
+                ),
                 changes: Some(["Dockerfile", "gpuseal.lock", "gpuseal-images.gitlab-ci.yml"]),
                 when: None,
             },
@@ -135,12 +165,14 @@ fn build_template(image: Option<&ImageName>) -> BuildTemplate {
     }
     BuildTemplate {
         stage: "build",
-        image: "docker:28",
-        services: ["docker:28-dind"],
+        inherit: Inherit::RUNNERS,
+        image: DOCKER,
+        services: [DAEMON],
         variables,
         before_script: [if image.is_none() { LOGIN_OWN } else { LOGIN }],
+        // The date of the image is that of its commit.
         script: [
-            r#"docker build --platform "$PLATFORM" --target "$TARGET" --tag "$IMAGE" ."#,
+            r#"docker build --platform "$PLATFORM" --target "$TARGET" --tag "$IMAGE" --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" ."#,
             r#"docker push "$IMAGE""#,
         ],
         rules: Rule::wanted(),
@@ -156,6 +188,7 @@ fn smoke_template() -> SmokeTemplate {
     };
     SmokeTemplate {
         stage: "test",
+        inherit: Inherit::RUNNERS,
         // Nothing of the repository is wanted, and the image has no git.
         variables: BTreeMap::from([("GIT_STRATEGY", "none")]),
         script: [format!("python -c '{}'", smoke::PROGRAM)],

@@ -18,11 +18,20 @@ const GPU: &str = "nvidia.com/gpu";
 /// The class of NVIDIA's driver for Dynamic Resource Allocation.
 const DEVICE_CLASS: &str = "gpu.nvidia.com";
 
-const SAYS: &str = "A Job for each target: it proves that torch computes on the GPU. Copy it and replace `command` by your
-program. The image has to be where the nodes can pull it: name it with --image.";
-const BY_LABELS: &str = "Nodes are chosen by the labels of GPU feature discovery, which comes with NVIDIA's GPU operator.";
-const BY_CLAIM: &str =
-    "GPUs are claimed by Dynamic Resource Allocation: Kubernetes 1.34 and NVIDIA's DRA driver.";
+const SAYS: &str = "A Job for each target: it proves that torch computes on the GPU. Copy it, replace `command` by your
+program and raise `requests` to what that takes; as they are, the smallest nodes with a GPU have them.
+A Job cannot be changed: the same one runs again by `kubectl replace --force -f FILE`.
+The image has to be where the nodes can pull it: name it with --image.";
+const BY_LABELS: &str = "Nodes are chosen by the labels of GPU feature discovery, which comes with NVIDIA's GPU operator. The
+device plugins of GKE and EKS set none of them: without these labels the pod stays pending.";
+const BY_CLAIM: &str = "GPUs are claimed by Dynamic Resource Allocation: Kubernetes 1.34 and NVIDIA's DRA driver, whose Helm chart
+publishes no GPU unless it is installed with `gpuResourcesEnabledOverride=true`. NVIDIA's device plugin
+must not run on the same nodes: each of the two would give out the same GPU.";
+/// A pod that asks for no CPU and memory is the first that a full node evicts. A machine of a cloud with
+/// one GPU has 4 CPUs and 16 GB, not all of which are for pods.
+const REQUESTS: [(&str, &str); 2] = [("cpu", "2"), ("memory", "8Gi")];
+/// A Job that ended is kept for its logs, in seconds.
+const KEPT: u32 = 24 * 60 * 60;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -46,6 +55,7 @@ struct Metadata {
 struct JobSpec {
     /// A GPU that computes something else does so again.
     backoff_limit: u32,
+    ttl_seconds_after_finished: u32,
     template: Template<PodSpec>,
 }
 
@@ -127,8 +137,15 @@ struct Container {
 }
 
 #[derive(Serialize)]
+struct Resources {
+    requests: BTreeMap<&'static str, &'static str>,
+    #[serde(flatten)]
+    gpu: Gpu,
+}
+
+#[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Resources {
+enum Gpu {
     Limits(BTreeMap<&'static str, &'static str>),
     Claims([ClaimName; 1]),
 }
@@ -216,8 +233,9 @@ pub(super) fn text(page: &Page, lock: &Lockfile, dra: bool) -> Result<String, Er
     let says = format!("{SAYS}\n{}", if dra { BY_CLAIM } else { BY_LABELS });
     let mut text = head(Kind::K8s, page, &says);
     let mut names: BTreeMap<String, &str> = BTreeMap::new();
+    let digest = lock.digest();
     for target in &page.targets {
-        let name = name(&target.name);
+        let (label, name) = (dashed(&target.name), short(&target.name));
         if let Some(one) = names.insert(name.clone(), &target.name) {
             let other = target.name.clone();
             return Err(Error::SameName { one: one.into(), other, name });
@@ -225,10 +243,12 @@ pub(super) fn text(page: &Page, lock: &Lockfile, dra: bool) -> Result<String, Er
         // The page is of this lock.
         let Some(locked) = lock.target(&target.name) else { continue };
         let metadata = Metadata {
-            name: Some(name.clone()),
+            // What these objects describe cannot be changed: another lock makes others, as it makes other
+            // images.
+            name: Some(format!("{name}-{}", &digest.hex()[..12])),
             labels: BTreeMap::from([
-                ("app.kubernetes.io/name", name.clone()),
-                ("dev.gpuseal/target", name.clone()),
+                ("app.kubernetes.io/name", label.clone()),
+                ("dev.gpuseal/target", label),
             ]),
             annotations: BTreeMap::from([("dev.gpuseal/lock-digest", page.lock.digest.clone())]),
         };
@@ -242,8 +262,13 @@ pub(super) fn text(page: &Page, lock: &Lockfile, dra: bool) -> Result<String, Er
     Ok(text)
 }
 
+/// As much of a target's name as leaves room for a lock in the 63 signs of a Job's name.
+fn short(target: &str) -> String {
+    dashed(&target[..target.len().min(50)])
+}
+
 /// A target's name by RFC 1123, as Kubernetes wants it.
-fn name(target: &str) -> String {
+fn dashed(target: &str) -> String {
     target.replace('_', "-").trim_end_matches('-').to_owned()
 }
 
@@ -262,10 +287,13 @@ fn job(metadata: Metadata, target: &Target, locked: &lock::Target, dra: bool) ->
         name: "main",
         image: target.image.clone(),
         command: ["python", "-c", smoke::PROGRAM],
-        resources: if dra {
-            Resources::Claims([ClaimName { name: "gpu" }])
-        } else {
-            Resources::Limits(BTreeMap::from([(GPU, "1")]))
+        resources: Resources {
+            requests: BTreeMap::from(REQUESTS),
+            gpu: if dra {
+                Gpu::Claims([ClaimName { name: "gpu" }])
+            } else {
+                Gpu::Limits(BTreeMap::from([(GPU, "1")]))
+            },
         },
         security_context: ContainerSecurity {
             allow_privilege_escalation: false,
@@ -297,7 +325,11 @@ fn job(metadata: Metadata, target: &Target, locked: &lock::Target, dra: bool) ->
         api_version: "batch/v1",
         kind: "Job",
         metadata,
-        spec: JobSpec { backoff_limit: 0, template: Template { metadata: Some(inner), spec: pod } },
+        spec: JobSpec {
+            backoff_limit: 0,
+            ttl_seconds_after_finished: KEPT,
+            template: Template { metadata: Some(inner), spec: pod },
+        },
     }
 }
 

@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 use serde::{Serialize, Serializer};
 
 use super::{Error, ImageName, Kind, Options, Page, template};
-use crate::lock::{Lockfile, Target};
+use crate::lock::{Lockfile, Mode, Target};
 use crate::yaml;
 
 /// Shared memory of a container, in GiB: workers of a `DataLoader` and NCCL pass data through it, and the
@@ -64,7 +64,13 @@ fn head(kind: Kind, page: &Page, says: &str) -> String {
             target.name, target.torch, target.cuda, target.python, target.platform
         );
         let cards: Vec<_> = target.gpus.iter().map(|card| card.name.as_str()).collect();
-        let floor = target.driver.min.as_ref().map(|driver| format!("{driver} or newer"));
+        let driver = &target.driver;
+        let floor = if driver.mode == Some(Mode::ForwardCompat.word()) {
+            let newest = driver.native.as_ref().or(driver.min.as_ref());
+            newest.map(|floor| format!("{floor} or newer (the image has no cuda-compat)"))
+        } else {
+            driver.min.as_ref().map(|floor| format!("{floor} or newer"))
+        };
         let last = target.driver.max_branch.map(|branch| format!("up to branch {branch}"));
         let drivers: Vec<_> = floor.into_iter().chain(last).collect();
         let drivers = if drivers.is_empty() { "not known".into() } else { drivers.join(", ") };

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::domain::DriverVersion;
-use crate::lock::Target;
+use crate::lock::{Driver, Mode, Target};
 use crate::yaml::FlowSeq;
 
 const GPU_MAJOR: &str = "nvidia.com/gpu.compute.major";
@@ -69,10 +69,19 @@ fn cards(target: &Target) -> Vec<[Expression; 2]> {
         .collect()
 }
 
+/// Lowest driver that runs the image: what runs it by cuda-compat alone does not, for that package is not
+/// in it.
+fn floor(driver: &Driver) -> Option<DriverVersion> {
+    match driver.mode {
+        Some(Mode::ForwardCompat) => driver.native.or(driver.min),
+        _ => driver.min,
+    }
+}
+
 /// The range of drivers as conjunctions, of which one has to hold: `Gt` compares one part of a version.
 fn drivers(target: &Target) -> Vec<Vec<Expression>> {
     let last = target.driver.max_branch;
-    let mut ways = match target.driver.min.map(DriverVersion::numbers) {
+    let mut ways = match floor(&target.driver).map(DriverVersion::numbers) {
         None => vec![Vec::new()],
         Some([branch, 0, 0]) => vec![vec![Expression::above(DRIVER, branch - 1)]],
         Some([branch, minor, revision]) => {
@@ -115,7 +124,7 @@ pub(super) fn selectors(target: &Target) -> Vec<String> {
         .map(|capability| attribute("cudaComputeCapability", "== 0", &format!("{capability}.0")))
         .collect();
     let mut all = vec![cards.join(" ||\n")];
-    if let Some(driver) = target.driver.min {
+    if let Some(driver) = floor(&target.driver) {
         // Semantic versions have no leading zeros: 580.65.06 is published as 580.65.6.
         let version = driver.numbers().map(|number| number.to_string()).join(".");
         all.push(attribute("driverVersion", ">= 0", &version));

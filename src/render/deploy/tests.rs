@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::{Error, Gpu, ImageName, Kind, Options, render, smoke};
 use crate::domain::DriverVersion;
-use crate::lock::{Lockfile, sample};
+use crate::lock::{Lockfile, Mode, sample};
 use crate::yaml;
 
 const KINDS: [Kind; 5] = [Kind::Compose, Kind::Devcontainer, Kind::K8s, Kind::Github, Kind::Gitlab];
@@ -85,7 +85,7 @@ fn names_are_texts_to_every_reader() {
         let lock = renamed("fleet", name);
         for (kind, line) in [
             (Kind::Compose, format!("  \"{name}\":\n")),
-            (Kind::K8s, format!("  name: \"{name}\"\n")),
+            (Kind::K8s, format!("  app.kubernetes.io/name: \"{name}\"\n")),
             (Kind::Github, format!("- target: \"{name}\"\n")),
             (Kind::Gitlab, format!("  tags: [gpu, \"{name}\"]\n")),
         ] {
@@ -110,15 +110,22 @@ fn compose_has_a_service_for_each_target() {
     );
     let short = &sample::lock().digest().hex()[..12].to_owned();
     assert_eq!(arm["image"], format!("gpuseal:arm-{short}"));
+    assert_eq!(arm["volumes"], json!([format!(".:{}", arm["working_dir"].as_str().unwrap())]));
     // Alone it starts without being named.
     let arm = plain(Kind::Compose, &only("arm"));
     assert!(arm["services"]["arm"].get("profiles").is_none());
-    // What has a digest is pulled.
+    // What has a name can be pulled, and what has a digest is not built.
+    assert_eq!(arm["services"]["arm"]["pull_policy"], "build");
+    let name: ImageName = "registry.example.org/app".parse().unwrap();
+    let options = Options { image: Some(&name), ..Options::default() };
+    let arm = &one(Kind::Compose, &only("arm"), &options)["services"]["arm"];
+    assert!(arm.get("build").is_some() && arm.get("pull_policy").is_none());
     let image = format!("app@sha256:{}", "a".repeat(64));
     let name: ImageName = image.parse().unwrap();
     let options = Options { image: Some(&name), ..Options::default() };
     let arm = &one(Kind::Compose, &only("arm"), &options)["services"]["arm"];
-    assert!(arm["image"] == image && arm.get("build").is_none());
+    assert!(arm["image"] == image);
+    assert!(arm.get("build").is_none() && arm.get("pull_policy").is_none());
 }
 
 #[test]
@@ -152,6 +159,9 @@ fn users_and_paths_are_those_of_the_dockerfile() {
     let job = plain(Kind::K8s, &only("arm"));
     let uid = &job["spec"]["template"]["spec"]["securityContext"]["runAsUser"];
     assert!(dockerfile.contains(&format!("--uid {uid} --gid {uid} {user}\n")));
+    assert_eq!(container["containerUser"], user);
+    let compose = text(Kind::Compose, &only("arm"), &Options::default()).unwrap();
+    assert!(compose.contains(&format!("as the user {uid} of the image")));
     assert!(dockerfile.contains(&format!("PATH=\"{venv}/bin:${{PATH}}\"")));
 }
 
@@ -243,12 +253,40 @@ fn nodes_are_chosen_by_card_and_driver_and_no_others() {
     assert!(seen.iter().all(|&count| count > 50), "{seen:?}");
 }
 
+/// `min` is then the given driver, which runs the target by a package that the image does not hold.
+#[test]
+fn a_driver_that_needs_cuda_compat_is_no_node_for_an_image() {
+    let mut lock = only("fleet");
+    let bounds = &mut lock.targets[0].driver;
+    bounds.mode = Some(Mode::ForwardCompat);
+    bounds.max_branch = None;
+    let said = "host driver: 560.28.03 or newer (the image has no cuda-compat)\n";
+    for dra in [false, true] {
+        let options = Options { dra, ..Options::default() };
+        let text = text(Kind::K8s, &lock, &options).unwrap();
+        assert!(text.contains(said), "{text}");
+        assert!(!text.contains("525"), "{text}");
+        assert!(
+            text.contains(if dra { "semver(\"560.28.3\")) >= 0" } else { "[\"560\"]" }),
+            "{text}"
+        );
+    }
+    // Where nobody knows which driver implements the CUDA, the one that was given is still a bound.
+    lock.targets[0].driver.native = None;
+    let text = text(Kind::K8s, &lock, &Options::default()).unwrap();
+    assert!(text.contains("[\"525\"]"), "{text}");
+}
+
 #[test]
 fn a_gpu_is_a_limit_or_a_claim() {
+    let requests = json!({ "cpu": "2", "memory": "8Gi" });
     let limit = text(Kind::K8s, &only("fleet"), &Options::default()).unwrap();
     let job = &documents(&limit)[0];
     let pod = &job["spec"]["template"]["spec"];
-    assert_eq!(pod["containers"][0]["resources"], json!({ "limits": { "nvidia.com/gpu": "1" } }));
+    assert_eq!(
+        pod["containers"][0]["resources"],
+        json!({ "requests": requests, "limits": { "nvidia.com/gpu": "1" } })
+    );
     assert_eq!(pod["nodeSelector"], json!({ "kubernetes.io/arch": "amd64" }));
     assert_eq!(pod["containers"][0]["command"], json!(["python", "-c", smoke::PROGRAM]));
 
@@ -256,7 +294,10 @@ fn a_gpu_is_a_limit_or_a_claim() {
     let claimed = text(Kind::K8s, &only("fleet"), &options).unwrap();
     let [claim, job] = &documents(&claimed)[..] else { panic!("{claimed}") };
     let pod = &job["spec"]["template"]["spec"];
-    assert_eq!(pod["containers"][0]["resources"], json!({ "claims": [{ "name": "gpu" }] }));
+    assert_eq!(
+        pod["containers"][0]["resources"],
+        json!({ "requests": requests, "claims": [{ "name": "gpu" }] })
+    );
     assert_eq!(
         pod["resourceClaims"],
         json!([{ "name": "gpu", "resourceClaimTemplateName": claim["metadata"]["name"] }])
@@ -280,20 +321,35 @@ fn a_gpu_is_a_limit_or_a_claim() {
 
 #[test]
 fn names_are_those_of_kubernetes() {
-    for (target, name) in [("a_b", "a-b"), ("a-", "a"), ("a__", "a"), ("on", "on"), ("1e3", "1e3")]
-    {
-        let job = plain(Kind::K8s, &{
-            let mut lock = renamed("fleet", target);
-            lock.targets.retain(|t| t.name.as_str() == target);
-            lock
-        });
-        assert_eq!(job["metadata"]["name"], name);
+    let longest = "a".repeat(63);
+    let gap = format!("{}_{}", &longest[..49], &longest[50..]);
+    for (target, name, label) in [
+        ("a_b", "a-b", "a-b"),
+        ("a-", "a", "a"),
+        ("a__", "a", "a"),
+        ("on", "on", "on"),
+        ("1e3", "1e3", "1e3"),
+        (&longest, &longest[..50], &longest),
+        (&gap, &longest[..49], &gap.replace('_', "-")),
+    ] {
+        let mut lock = renamed("fleet", target);
+        lock.targets.retain(|t| t.name.as_str() == target);
+        let name = format!("{name}-{}", &lock.digest().hex()[..12]);
+        assert!(name.len() <= 63, "{name}");
+        let options = Options { dra: true, ..Options::default() };
+        for object in documents(&text(Kind::K8s, &lock, &options).unwrap()) {
+            assert_eq!(object["metadata"]["name"], name);
+            assert_eq!(object["metadata"]["labels"]["app.kubernetes.io/name"], label);
+        }
     }
-    let mut lock = renamed("fleet", "a_b");
-    lock.targets[0].name = "a-b".parse().unwrap();
-    let error = text(Kind::K8s, &lock, &Options::default()).unwrap_err();
-    let said = error.to_string();
-    assert!(said.contains("`a-b`") && said.contains("`a_b`") && error.help().is_some(), "{said}");
+    for (one, other) in [("a-b", "a_b"), (&*longest, &longest[1..])] {
+        let mut lock = renamed("fleet", other);
+        lock.targets[0].name = one.parse().unwrap();
+        let error = text(Kind::K8s, &lock, &Options::default()).unwrap_err();
+        let said = error.to_string();
+        let both = [one, other].iter().all(|name| said.contains(&format!("`{name}`")));
+        assert!(both && error.help().is_some(), "{said}");
+    }
 }
 
 #[test]
@@ -301,14 +357,16 @@ fn workflows_build_every_target_on_its_own_machine() {
     let file = plain(Kind::Github, &sample::lock());
     let job = &file["jobs"]["image"];
     let rows = job["strategy"]["matrix"]["include"].as_array().unwrap();
-    let row = |row: &Value| format!("{} {} {}", row["target"], row["runner"], row["cuda"]);
+    let row = |row: &Value| {
+        format!("{} {} {} {}", row["target"], row["runner"], row["cuda"], row["minutes"])
+    };
     assert_eq!(
         rows.iter().map(row).map(|row| row.replace('"', "")).collect::<Vec<_>>(),
         [
-            "train ubuntu-24.04 13.2",
-            "fleet ubuntu-24.04 12.6",
-            "arm ubuntu-24.04-arm 13.0",
-            "compiled ubuntu-24.04 12.8",
+            "train ubuntu-24.04 13.2 120",
+            "fleet ubuntu-24.04 12.6 120",
+            "arm ubuntu-24.04-arm 13.0 120",
+            "compiled ubuntu-24.04 12.8 360",
         ]
     );
     assert_eq!(job["permissions"], json!({ "contents": "read", "packages": "write" }));
@@ -319,6 +377,10 @@ fn workflows_build_every_target_on_its_own_machine() {
             let commit = uses.split_once('@').unwrap().1;
             assert!(commit.len() == 40 && commit.bytes().all(|b| b.is_ascii_hexdigit()), "{uses}");
         }
+        // What has a password runs on the default branch alone.
+        let secret = step["env"].get("PASSWORD").is_some();
+        let guard = step["if"].as_str().unwrap_or_default();
+        assert_eq!(secret, guard.contains("github.event.repository.default_branch"), "{step}");
     }
 }
 
@@ -362,7 +424,13 @@ fn gitlab_tries_what_it_built() {
         assert_eq!(smoke["image"], file[&build]["variables"]["IMAGE"]);
         assert_eq!(smoke["tags"], json!(["gpu", target]));
         for name in [&smoke["extends"], &file[&build]["extends"]] {
-            assert!(file.get(name.as_str().unwrap()).is_some(), "{name}");
+            let job = &file[name.as_str().unwrap()];
+            assert_eq!(job["inherit"], json!({ "default": ["tags", "timeout"] }), "{name}");
+            for rule in job["rules"].as_array().unwrap() {
+                let runs = rule["when"] != "never";
+                let branch = "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH";
+                assert_eq!(rule["if"].as_str().unwrap().ends_with(branch), runs, "{rule}");
+            }
         }
     }
 }
