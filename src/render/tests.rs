@@ -536,6 +536,7 @@ fn samples() {
     bare.targets[0].platform = "linux/amd64".parse().unwrap();
     write("bare".into(), &bare);
     write("locked".into(), &complete("fleet"));
+    write("locked-compiled".into(), &complete("compiled"));
     let mut both = sample::lock();
     both.targets[1] = complete("fleet").targets[0].clone();
     write("both".into(), &both);
