@@ -9,8 +9,8 @@ use crate::render::context::Target;
 use crate::render::{Error, ImageName, Kind, Page};
 use crate::yaml::FlowSeq;
 
-const SAYS: &str = "Builds the image of each target with the Dockerfile of `gpuseal render dockerfile`. What is built
-from the default branch is pushed. `actions/checkout` is pinned to the commit of v7.0.1.";
+const SAYS: &str = "Builds the image of each target with the Dockerfile of `gpuseal render dockerfile`. What is built from the
+default branch is pushed. `actions/checkout` is pinned to the commit of v7.0.1.";
 const OWN: &str = "Images go to the container registry of the repository, ghcr.io.";
 const OTHER: &str =
     "The secrets REGISTRY_USERNAME and REGISTRY_PASSWORD are the account that pushes there.";

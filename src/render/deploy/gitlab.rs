@@ -17,8 +17,8 @@ the stage `build`. Runners that build linux/arm64 have the tag `arm64`; all of t
   [runners.docker]
     privileged = true
     volumes = [\"/certs/client\", \"/cache\"]
-With the variable GPUSEAL_SMOKE set to \"true\" each image is tried where it shall run, in the stage `test`: on
-a runner that has the tags `gpu` and the name of the target, and a GPU:
+With the variable GPUSEAL_SMOKE set to \"true\" each image is tried where it shall run, in the stage `test`:
+on a runner that has the tags `gpu` and the name of the target, and a GPU:
   [runners.docker]
     gpus = \"all\"";
 const OWN: &str = "Images go to the container registry of the project.";
