@@ -152,3 +152,24 @@ fn a_list_of_what_stays_out_comes_once() {
             .says(2, &["a link to a file that is not there"]);
     }
 }
+
+#[test]
+fn files_find_the_project_from_where_they_lie() {
+    let project = locked(&[("deploy/keep", "")]);
+    let at = project.path();
+    for (kind, path, part) in [
+        ("devcontainer", ".devcontainer/devcontainer.json", "\"context\": \"..\""),
+        ("devcontainer", ".devcontainer/", "\"context\": \"../..\""),
+        ("compose", "compose.yaml", "context: '.'"),
+        ("compose", "deploy/compose.yaml", "context: \"..\""),
+    ] {
+        fs_err::create_dir_all(at.join(".devcontainer")).expect("a folder");
+        run(at, &["render", kind, "-o", path]).says(0, &["wrote"]);
+        let path = if path.ends_with('/') { ".devcontainer/edge/devcontainer.json" } else { path };
+        assert!(read(at, path).contains(part), "{}", read(at, path));
+        // The same from outside.
+        let (project, out) = (at.to_string_lossy(), at.join(path));
+        let args = ["render", kind, "--check", "--project", &project, "-o", &out.to_string_lossy()];
+        run(Path::new("/"), &args).says(0, &[]);
+    }
+}

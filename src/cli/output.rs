@@ -164,7 +164,7 @@ pub fn write_whole(path: &Path, text: &str) -> io::Result<bool> {
     if fs_err::read(path).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(false);
     }
-    written(path, text)?.persist(path).map_err(|err| cannot(path, err.error))?;
+    written(path, text)?.persist(path).map_err(|err| cannot(path, &err.error))?;
     Ok(true)
 }
 
@@ -173,7 +173,7 @@ pub fn write_whole(path: &Path, text: &str) -> io::Result<bool> {
 /// # Errors
 /// The folder is not writable, or the file is there.
 pub fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    written(path, text)?.persist_noclobber(path).map_err(|err| cannot(path, err.error))?;
+    written(path, text)?.persist_noclobber(path).map_err(|err| cannot(path, &err.error))?;
     Ok(())
 }
 
@@ -191,14 +191,14 @@ fn written(path: &Path, text: &str) -> io::Result<tempfile::NamedTempFile> {
             standing.map_or_else(|| Permissions::from_mode(0o666), |file| file.permissions()),
         );
     }
-    let mut temp = builder.tempfile_in(folder).map_err(|err| cannot(path, err))?;
-    temp.write_all(text.as_bytes()).map_err(|err| cannot(path, err))?;
-    temp.as_file().sync_all().map_err(|err| cannot(path, err))?;
+    let mut temp = builder.tempfile_in(folder).map_err(|err| cannot(path, &err))?;
+    temp.write_all(text.as_bytes()).map_err(|err| cannot(path, &err))?;
+    temp.as_file().sync_all().map_err(|err| cannot(path, &err))?;
     Ok(temp)
 }
 
 /// The system's words alone: the name of the temporary file is nobody's business.
-fn cannot(path: &Path, err: io::Error) -> io::Error {
+fn cannot(path: &Path, err: &io::Error) -> io::Error {
     let kind = err.kind();
     let why = err
         .raw_os_error()

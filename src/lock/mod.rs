@@ -288,6 +288,11 @@ impl Lockfile {
 }
 
 impl Target {
+    /// The image holds NVIDIA's compat libraries, by which a driver of an older CUDA runs it.
+    pub fn holds_compat(&self) -> bool {
+        self.base.repository.as_str() == "nvidia/cuda"
+    }
+
     /// The version of torch as its index names it: `2.9.1` on PyPI, `2.9.1+cu126` elsewhere.
     pub fn torch_version(&self) -> String {
         match self.index {

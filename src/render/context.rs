@@ -165,6 +165,8 @@ pub struct Target {
     pub locked: Vec<String>,
     /// The same of the packages that are compiled: the digests are those of their sources.
     pub locked_sources: Vec<String>,
+    /// The image holds NVIDIA's compat libraries, by which a driver of an older CUDA runs it.
+    pub holds_compat: bool,
     /// Packages from indexes of their own, torch first: one install line each.
     pub from_index: Vec<FromIndex>,
     /// Requirements from PyPI, by name.
@@ -353,6 +355,7 @@ impl Target {
             ),
             compile: compile(lock, target, !source.is_empty()),
             apt: target.base.apt.iter().map(ToString::to_string).collect(),
+            holds_compat: target.holds_compat(),
             locked: locked(target, false),
             locked_sources: locked(target, true),
             from_index,

@@ -191,6 +191,18 @@ pub struct Options<'a> {
     pub runtime: Runtime,
     /// Of a development container.
     pub gpu: Gpu,
+    /// How many folders below the project the file will lie; `None`: at its usual place.
+    pub depth: Option<usize>,
+}
+
+impl Options<'_> {
+    /// The way from the file to the project: `..`, `../..`, or `.`.
+    fn to_project(self, usual: usize) -> String {
+        match self.depth.unwrap_or(usual) {
+            0 => ".".into(),
+            depth => vec![".."; depth].join("/"),
+        }
+    }
 }
 
 /// Why a lock could not be rendered. All of it is invalid input (exit code 2).

@@ -6,7 +6,7 @@ mod place;
 mod size;
 mod uv;
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use super::args::{self, Format, Render};
 use super::lock::lock_path;
@@ -58,7 +58,7 @@ pub fn beside(
     })?;
     let all: Vec<_> = lock.targets.iter().collect();
     let folder = in_project(project, kind.folder());
-    files(kind, lock, &all, &Options::default(), How::comparing(check), &folder)
+    files(kind, lock, &all, &Options::default(), How::comparing(check), (project, &folder))
 }
 
 /// Runs the command.
@@ -111,6 +111,7 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
             Some(args::Gpu::Optional) => Gpu::Optional,
             _ => Gpu::Required,
         },
+        depth: None,
     };
     let how = How::of(args);
     let folder = match &args.output {
@@ -120,7 +121,7 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
         _ => None,
     };
     let files = match (folder, &args.output) {
-        (Some(folder), _) => files(kind, &lock, &targets, &options, how, &folder)?,
+        (Some(folder), _) => files(kind, &lock, &targets, &options, how, (&args.project, &folder))?,
         (None, Some(path)) if kind == Kind::Dockerfile => {
             dockerfile::files(path.clone(), &lock, &targets, &options, how)?
         }
@@ -128,6 +129,10 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
             if kind.each() {
                 one(kind, &targets, args, &options)?;
             }
+            let options = Options {
+                depth: args.output.as_deref().and_then(|path| depth(path, &args.project)),
+                ..options
+            };
             let text = render::render(kind, &lock, &targets, &options)?;
             let Some(path) = path else {
                 output.data(&text)?;
@@ -221,7 +226,7 @@ fn files(
     targets: &[&Target],
     options: &Options<'_>,
     how: How,
-    folder: &Path,
+    (project, folder): (&Path, &Path),
 ) -> Result<Vec<File>, Error> {
     if kind == Kind::Dockerfile {
         let path = in_project(folder, &kind.file_name("", options));
@@ -229,6 +234,8 @@ fn files(
         return Ok(files.into_iter().map(File::usual).collect());
     }
     let file = |name: &str, targets: &[&Target]| {
+        let usual_name = kind.file_name(name, options);
+        let options = &Options { depth: depth(&folder.join(usual_name), project), ..*options };
         let path = in_project(folder, &kind.file_name(name, options));
         Ok::<_, Error>(
             File::new(path, render::render(kind, lock, targets, options)?, kind.word()).usual(),
@@ -268,6 +275,20 @@ fn one(kind: Kind, targets: &[&Target], args: &Render, options: &Options<'_>) ->
         ));
     }
     Ok(())
+}
+
+/// How many folders below the project a file lies; `None` where that is not plain from its name.
+fn depth(path: &Path, project: &Path) -> Option<usize> {
+    let inside = if project == Path::new(".") { path } else { path.strip_prefix(project).ok()? };
+    let mut folders = 0;
+    for component in inside.parent()?.components() {
+        match component {
+            Component::Normal(_) => folders += 1,
+            Component::CurDir => (),
+            _ => return None,
+        }
+    }
+    Some(folders)
 }
 
 /// PEP 751: `pylock.toml`, or one name between two dots.

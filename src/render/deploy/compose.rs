@@ -12,7 +12,7 @@ const SAYS: &str =
     "A service for each target; the Dockerfile is that of `gpuseal render dockerfile`:
   docker compose build NAME
   docker compose run --rm NAME python -c 'import torch; print(torch.cuda.get_device_name())'
-This folder is /workspace inside, where programs start. They run as the user 10001 of the image, and write
+The project is /workspace inside, where programs start. They run as the user 10001 of the image, and write
 where that one may.";
 
 /// Where the project is mounted, as in a job of Slurm.
@@ -46,7 +46,7 @@ struct Service {
 
 #[derive(Serialize)]
 struct Build {
-    context: &'static str,
+    context: String,
     target: String,
 }
 
@@ -74,31 +74,31 @@ struct Device {
     capabilities: FlowSeq<[&'static str; 1]>,
 }
 
-/// The file.
-pub(super) fn text(page: &Page, image: Option<&ImageName>) -> String {
+/// The file; `project` is the way to the project from where it lies.
+pub(super) fn text(page: &Page, image: Option<&ImageName>, project: &str) -> String {
     let several = page.targets.len() > 1;
     let services = page
         .targets
         .iter()
-        .map(|target| (target.name.clone(), service(target, image, several)))
+        .map(|target| (target.name.clone(), service(target, image, several, project)))
         .collect();
     let compose = Compose { services: Named(services) };
     format!("{}\n{}", head(Kind::Compose, page, SAYS), document(&compose))
 }
 
-fn service(target: &Target, image: Option<&ImageName>, several: bool) -> Service {
+fn service(target: &Target, image: Option<&ImageName>, several: bool, project: &str) -> Service {
     // An image by its digest is there already.
     let builds = !image.is_some_and(ImageName::is_digest);
     Service {
         image: target.image.clone(),
-        build: builds.then(|| Build { context: ".", target: target.name.clone() }),
+        build: builds.then(|| Build { context: project.to_owned(), target: target.name.clone() }),
         pull_policy: image.is_none().then_some("build"),
         platform: target.platform.clone(),
         profiles: several.then_some(FlowSeq(["targets"])),
         init: true,
         shm_size: format!("{SHARED_MEMORY}gb"),
         working_dir: WORKSPACE,
-        volumes: [format!(".:{WORKSPACE}")],
+        volumes: [format!("{project}:{WORKSPACE}")],
         deploy: Deploy {
             resources: Resources {
                 reservations: Reservations {

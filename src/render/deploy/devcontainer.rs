@@ -35,8 +35,8 @@ struct Devcontainer {
 /// Paths are seen from `.devcontainer/NAME/`.
 #[derive(Serialize)]
 struct Build {
-    dockerfile: &'static str,
-    context: &'static str,
+    dockerfile: String,
+    context: String,
     target: String,
     options: [String; 1],
 }
@@ -77,12 +77,12 @@ struct Origin {
     target: String,
 }
 
-/// The file of the one target of a page.
+/// The file of the one target of a page; `project` is the way to the project from where it lies.
 ///
 /// A GPU that is required is an argument of `docker run`, which fails without one. One that is optional is
 /// a requirement of the host: the tool then looks for the NVIDIA runtime and adds the argument itself. Both
 /// at once would ask for the GPUs twice.
-pub(super) fn text(page: &Page, gpu: Gpu) -> String {
+pub(super) fn text(page: &Page, gpu: Gpu, project: &str) -> String {
     let mut text = String::new();
     for target in &page.targets {
         let mut run_args = vec![format!("--shm-size={SHARED_MEMORY}g")];
@@ -92,8 +92,8 @@ pub(super) fn text(page: &Page, gpu: Gpu) -> String {
         let file = Devcontainer {
             name: format!("{}: torch {}, CUDA {}", target.name, target.torch, target.cuda),
             build: Build {
-                dockerfile: "../../Dockerfile",
-                context: "../..",
+                dockerfile: format!("{project}/Dockerfile"),
+                context: project.to_owned(),
                 target: target.name.clone(),
                 options: [format!("--platform={}", target.platform)],
             },

@@ -39,8 +39,8 @@ pub(super) fn render(
         template::check_stages(targets)?;
     }
     match kind {
-        Kind::Compose => Ok(compose::text(&page, options.image)),
-        Kind::Devcontainer => Ok(devcontainer::text(&page, options.gpu)),
+        Kind::Compose => Ok(compose::text(&page, options.image, &options.to_project(0))),
+        Kind::Devcontainer => Ok(devcontainer::text(&page, options.gpu, &options.to_project(2))),
         Kind::K8s => k8s::text(&page, lock, options.dra),
         Kind::Github => github::text(&page, options.image),
         _ => gitlab::text(&page, options.image),
@@ -65,7 +65,7 @@ fn head(kind: Kind, page: &Page, says: &str) -> String {
         );
         let cards: Vec<_> = target.gpus.iter().map(|card| card.name.as_str()).collect();
         let driver = &target.driver;
-        let floor = if driver.mode == Some(Mode::ForwardCompat.word()) {
+        let floor = if driver.mode == Some(Mode::ForwardCompat.word()) && !target.holds_compat {
             let newest = driver.native.as_ref().or(driver.min.as_ref());
             newest.map(|floor| format!("{floor} or newer (the image has no cuda-compat)"))
         } else {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::domain::DriverVersion;
-use crate::lock::{Driver, Mode, Target};
+use crate::lock::{Mode, Target};
 use crate::yaml::FlowSeq;
 
 const GPU_MAJOR: &str = "nvidia.com/gpu.compute.major";
@@ -69,11 +69,11 @@ fn cards(target: &Target) -> Vec<[Expression; 2]> {
         .collect()
 }
 
-/// Lowest driver that runs the image: what runs it by cuda-compat alone does not, for that package is not
-/// in it.
-fn floor(driver: &Driver) -> Option<DriverVersion> {
+/// Lowest driver that runs the image: by cuda-compat alone only where the image holds it.
+fn floor(target: &Target) -> Option<DriverVersion> {
+    let driver = &target.driver;
     match driver.mode {
-        Some(Mode::ForwardCompat) => driver.native.or(driver.min),
+        Some(Mode::ForwardCompat) if !target.holds_compat() => driver.native.or(driver.min),
         _ => driver.min,
     }
 }
@@ -81,7 +81,7 @@ fn floor(driver: &Driver) -> Option<DriverVersion> {
 /// The range of drivers as conjunctions, of which one has to hold: `Gt` compares one part of a version.
 fn drivers(target: &Target) -> Vec<Vec<Expression>> {
     let last = target.driver.max_branch;
-    let mut ways = match floor(&target.driver).map(DriverVersion::numbers) {
+    let mut ways = match floor(target).map(DriverVersion::numbers) {
         None => vec![Vec::new()],
         Some([branch, 0, 0]) => vec![vec![Expression::above(DRIVER, branch - 1)]],
         Some([branch, minor, revision]) => {
@@ -124,7 +124,7 @@ pub(super) fn selectors(target: &Target) -> Vec<String> {
         .map(|capability| attribute("cudaComputeCapability", "== 0", &format!("{capability}.0")))
         .collect();
     let mut all = vec![cards.join(" ||\n")];
-    if let Some(driver) = floor(&target.driver) {
+    if let Some(driver) = floor(target) {
         // Semantic versions have no leading zeros: 580.65.06 is published as 580.65.6.
         let version = driver.numbers().map(|number| number.to_string()).join(".");
         all.push(attribute("driverVersion", ">= 0", &version));
