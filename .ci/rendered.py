@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 
+import dockerfile
 import ruamel.yaml
 import yaml
 
@@ -99,7 +100,8 @@ def hostile(project, gpuseal):
     def render(kind, lock, target):
         """The answer of the program, and the digest of the lock."""
         at.write_text(lock)
-        flags = {"dra": ["--dra"], "devcontainer": ["--target", target]}.get(kind, [])
+        one = ["--target", target]
+        flags = {"dra": ["--dra"], "devcontainer": one, "slurm": one, "apptainer": one}.get(kind, [])
         command = [gpuseal, "render", "k8s" if kind == "dra" else kind, "--project", project, *flags]
         got = subprocess.run(command, capture_output=True, text=True, check=False)
         return got, hashlib.sha256(lock.encode()).hexdigest()
@@ -129,6 +131,28 @@ def hostile(project, gpuseal):
             assert read(got.stdout) == replaced(before, [(old, new), (old[:12], new[:12])]), (kind, label)
             count += 1
     print(count, "documents keep their meaning,", refused, "names refused")
+
+    # Texts for builders and shells: Docker's parser sees the same instructions, shells read every script.
+    def judged(kind, text):
+        if kind == "dockerfile":
+            return [instruction.cmd for instruction in dockerfile.parse_string(text)]
+        shells = {"install": [["sh", "-n"]], "slurm": [["bash", "-n"]]}[kind]
+        # SC1010 takes a pattern called `esac` for the end of its case; the parenthesis before it tells shells.
+        for judge in [*shells, ["shellcheck", "--severity=warning", "--exclude=SC1010", "-"]]:
+            judge = judge if judge[0] == "shellcheck" else [*judge, "/dev/stdin"]
+            got = subprocess.run(judge, input=text, capture_output=True, text=True, check=False)
+            assert got.returncode == 0, (kind, judge, got)
+        return len(text.splitlines())
+
+    count = 0
+    for kind in ["dockerfile", "install", "slurm"]:
+        base = judged(kind, render(kind, plain, "train")[0].stdout)
+        names = [(plain.replace(named, named.replace("train", name)), name) for name in [*WORDS, "esac", "done", "fi"]]
+        for lock, name in names + [(plain.replace(card, f'name = "{label}"'), "train") for label in LABELS]:
+            got, _ = render(kind, lock, name)
+            assert got.returncode == 0 and judged(kind, got.stdout) == base, (kind, name, got)
+            count += 1
+    print(count, "texts for builders and shells keep their shape")
 
 
 if __name__ == "__main__":
