@@ -3,7 +3,7 @@
 //! The rooms it needs are compiled in as they are: one reader, one set of checks.
 #![allow(dead_code, unreachable_pub, missing_docs, unused_imports, clippy::pedantic)]
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 #[path = "src/domain/mod.rs"]
@@ -29,19 +29,14 @@ fn main() {
     let mut paths = Vec::new();
     collect(root, &mut paths);
     paths.sort();
-    let mut list = String::from("&[\n");
     let mut inputs = Vec::new();
     for path in paths {
         let name =
             path.strip_prefix(root).expect("below matrices").to_string_lossy().replace('\\', "/");
-        let full = std::path::absolute(&path).expect("a path");
-        writeln!(list, "    ({name:?}, include_str!({:?})),", full.display().to_string())
-            .expect("a string");
         let text = std::fs::read_to_string(&path).expect("a readable file");
         inputs.push(matrix::check::Input { name, text });
     }
     inputs.sort_by(|a, b| a.name.cmp(&b.name));
-    list.push(']');
     let built = match matrix::check::build(&inputs, &[]) {
         Ok(built) => built,
         Err(faults) => {
@@ -55,7 +50,14 @@ fn main() {
     let packed = postcard::to_allocvec(&built).expect("every row can be packed");
     postcard::from_bytes::<matrix::model::Matrix>(&packed).expect("what was packed can be read");
     std::fs::write(out.join("matrix.bin"), packed).expect("OUT_DIR is writable");
-    std::fs::write(out.join("matrix_files.rs"), list).expect("OUT_DIR is writable");
+    // The texts themselves are wanted for overlays alone, and are nine tenths white space and keys.
+    let files: Vec<(&str, &str)> =
+        inputs.iter().map(|i| (i.name.as_str(), i.text.as_str())).collect();
+    let files = postcard::to_allocvec(&files).expect("texts can be packed");
+    let mut squeezed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    squeezed.write_all(&files).expect("memory");
+    let squeezed = squeezed.finish().expect("memory");
+    std::fs::write(out.join("matrix_files.bin"), squeezed).expect("OUT_DIR is writable");
 }
 
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {

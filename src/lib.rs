@@ -2,6 +2,8 @@
 
 pub mod cli;
 pub mod closure;
+pub mod diagnose;
+pub mod doctor;
 pub mod domain;
 pub mod error;
 pub mod host;

@@ -81,6 +81,14 @@ pub enum Command {
     Lock(Lock),
     /// Write a Dockerfile, an install script or another tool's files from the lock.
     Render(Render),
+    /// Judge this host or container, link by link from the GPU to torch; verdict first.
+    Doctor(Doctor),
+    /// Find the root cause in an error text, a log, a pasted collect_env or nvidia-smi; and the fix.
+    Diagnose(Diagnose),
+    /// Show the chain from card to image of a target, with the source of each fact.
+    Why(Why),
+    /// Print the page of a finding code: what it means, how to see it, what to do.
+    Explain(Explain),
     /// Show, compare and check the compatibility matrix.
     #[command(subcommand)]
     Matrix(MatrixCommand),
@@ -438,6 +446,58 @@ pub enum Kind {
     Constraints,
     /// Indexes and sources for the pyproject.toml of a project that uses uv.
     Uv,
+}
+
+/// `gpuseal doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// The Python environment to look at: an interpreter, or the folder of an environment. Repeatable;
+    /// without it the active one, `.venv` and the one on PATH.
+    #[arg(long = "env", value_name = "PYTHON")]
+    pub envs: Vec<PathBuf>,
+    /// Run no Python: look at its files only.
+    #[arg(long)]
+    pub no_run: bool,
+    /// Folder of the project whose gpuseal.lock or gpuseal.yaml this machine is to serve.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub project: PathBuf,
+    /// The target that runs here; without it every one of this platform is held against the cards.
+    #[arg(long = "target", value_name = "NAME")]
+    pub target: Option<String>,
+    /// Judge a recorded machine and look at nothing here; `-` is standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["envs", "no_run", "record"])]
+    pub facts: Option<PathBuf>,
+    /// Write what was found to a file that replays anywhere: no host, user or serial number stands in it.
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Print a block for bug reports, in Markdown.
+    #[arg(long)]
+    pub shareable: bool,
+}
+
+/// `gpuseal diagnose`
+#[derive(Debug, Args)]
+pub struct Diagnose {
+    /// The text; `-`, or nothing, is standard input.
+    #[arg(value_name = "LOG")]
+    pub log: Option<PathBuf>,
+}
+
+/// `gpuseal why`
+#[derive(Debug, Args)]
+pub struct Why {
+    /// The target.
+    pub name: Option<String>,
+    /// What is asked for.
+    #[command(flatten)]
+    pub wanted: Wanted,
+}
+
+/// `gpuseal explain`
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// A finding code; without one, all of them are listed.
+    pub code: Option<String>,
 }
 
 /// `gpuseal schema`

@@ -3,6 +3,9 @@
 mod args;
 mod asked;
 mod check;
+mod diagnose;
+mod doctor;
+mod explain;
 mod init;
 mod inputs;
 mod lock;
@@ -11,6 +14,7 @@ mod output;
 mod render;
 mod resolve;
 mod wanted;
+mod why;
 
 use std::path::Path;
 
@@ -84,6 +88,10 @@ fn run(mut cli: Cli, output: &Output) -> Result<Exit, Error> {
         }
         args::Command::Lock(args) => lock::run(args, &load_wanted(&args.wanted)?, output),
         args::Command::Render(args) => render::run(args, output),
+        args::Command::Doctor(args) => doctor::run(args, &load_for(&args.project, None)?, output),
+        args::Command::Diagnose(args) => diagnose::run(args, &load()?, output),
+        args::Command::Why(args) => why::run(args, &load_wanted(&args.wanted)?, output),
+        args::Command::Explain(args) => explain::run(args, &load()?, output),
         args::Command::Schema(args) => match args.of {
             args::Described::TemplateContext => {
                 output.data(crate::render::SCHEMA)?;

@@ -9,6 +9,7 @@ mod model;
 mod raw;
 mod rows;
 
+use std::io::Read as _;
 use std::path::Path;
 
 pub use check::{Fault, Input, SCHEMA, build};
@@ -19,8 +20,8 @@ pub use rows::Row;
 /// The matrix of `matrices/`, checked and packed by the build script.
 static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/matrix.bin"));
 
-/// The files that the embedded matrix was made from, for overlays: they are laid over the text.
-static EMBEDDED_FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/matrix_files.rs"));
+/// The files that the embedded matrix was made from, deflated, for overlays: they are laid over the text.
+static EMBEDDED_FILES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/matrix_files.bin"));
 
 /// Why a matrix could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -53,10 +54,7 @@ impl Matrix {
         }
         let files = match path {
             Some(path) => read_inputs(path)?,
-            None => EMBEDDED_FILES
-                .iter()
-                .map(|(name, text)| Input { name: (*name).into(), text: (*text).into() })
-                .collect(),
+            None => embedded_inputs(),
         };
         let overlays = overlays
             .iter()
@@ -69,6 +67,17 @@ impl Matrix {
             .collect::<Result<Vec<_>, std::io::Error>>()?;
         build(&files, &overlays).map_err(Error::Faults)
     }
+}
+
+/// The files of the embedded matrix.
+fn embedded_inputs() -> Vec<Input> {
+    let mut packed = Vec::new();
+    flate2::read::ZlibDecoder::new(EMBEDDED_FILES)
+        .read_to_end(&mut packed)
+        .expect("the build script deflated these files");
+    let files: Vec<(String, String)> =
+        postcard::from_bytes(&packed).expect("the build script packed these files");
+    files.into_iter().map(|(name, text)| Input { name, text }).collect()
 }
 
 /// A file of a matrix, read no further than YAML is.

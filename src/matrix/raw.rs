@@ -37,6 +37,8 @@ pub struct RawFile {
     pub distros: Vec<RawDistro>,
     pub companions: Vec<RawCompanion>,
     pub companion_rules: Vec<RawCompanionRule>,
+    pub messages: Vec<RawMessage>,
+    pub pages: Vec<RawPage>,
     pub notes: Vec<RawNote>,
 }
 
@@ -630,5 +632,57 @@ pub struct RawCompanionRule {
 pub struct RawNote {
     pub topic: String,
     pub text: String,
+    pub source: Vec<RawEvidence>,
+}
+
+/// What a program prints when something of the chain is broken.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawMessage {
+    /// Kebab-case, unique.
+    pub id: String,
+    /// Finding code.
+    pub code: String,
+    /// `cause`, `symptom` or `hint`.
+    pub tells: String,
+    /// Fragments, any of which is the message; case and white space do not count.
+    pub text: Vec<String>,
+    /// Must hold in the lines around the fragment; its named groups fill the holes of `cause` and `fix`.
+    pub pattern: Option<String>,
+    /// One of these must stand in the neighbourhood.
+    #[serde(default)]
+    pub beside: Vec<String>,
+    /// None of these may stand in the lines around the fragment.
+    #[serde(default)]
+    pub unless: Vec<String>,
+    /// Messages that are only its consequence when both are met.
+    #[serde(default)]
+    pub hides: Vec<String>,
+    /// `certain`, `likely` or `possible`.
+    pub certainty: String,
+    /// One sentence, with holes.
+    pub cause: String,
+    /// What to do, cheapest first; a line with a hole that nothing fills is left out.
+    pub fix: Vec<String>,
+    /// Reports in which it was met: `owner/repository#number`.
+    #[serde(default)]
+    pub seen: Vec<String>,
+    pub source: Vec<RawEvidence>,
+}
+
+/// The page of a finding code.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawPage {
+    pub code: String,
+    /// Paragraphs: what it means.
+    pub means: String,
+    /// How to see it oneself: a command or a place, and what it shows.
+    pub look: Vec<String>,
+    /// Cheapest first.
+    pub fixes: Vec<String>,
+    /// Another code it is taken for, and how to tell them apart.
+    #[serde(default)]
+    pub confused: BTreeMap<String, String>,
     pub source: Vec<RawEvidence>,
 }

@@ -6,7 +6,7 @@ use super::Matrix;
 use crate::domain::gpu_key;
 
 /// Takes a fault: table, key, place in the row, message.
-type Report<'a> = dyn FnMut(&'static str, String, &str, String) + 'a;
+pub(super) type Report<'a> = dyn FnMut(&'static str, String, &str, String) + 'a;
 
 pub(super) fn torch(matrix: &Matrix, fault: &mut Report<'_>) {
     for release in &matrix.releases {

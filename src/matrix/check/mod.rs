@@ -5,6 +5,7 @@
 //! toolkit's range, a pin without a row, a floor that differs from another table; `across`).
 
 mod across;
+mod messages;
 mod tables;
 mod torch;
 
@@ -359,6 +360,7 @@ impl Check {
         across::torch(&matrix, &mut fault);
         across::drivers(&matrix, &mut fault);
         across::gpus(&matrix, &mut fault);
+        messages::across(&matrix, &mut fault);
         self.matrix = matrix;
         self.faults.extend(faults);
     }

@@ -405,6 +405,12 @@ impl Check {
                 (r.package.clone(), r.versions.clone())
             });
         }
+        for row in raw.messages {
+            self.message(row);
+        }
+        for row in raw.pages {
+            self.page(row);
+        }
         for row in raw.listed_by_package {
             let evidence = self.evidence(row.source);
             let columns = vec![
@@ -476,7 +482,7 @@ pub(super) fn listed(items: &[String]) -> Option<String> {
 }
 
 /// Adds a row, in place of the one with the same key if there is one.
-fn put<T, K: PartialEq>(table: &mut Vec<T>, row: T, key: impl Fn(&T) -> K) {
+pub(super) fn put<T, K: PartialEq>(table: &mut Vec<T>, row: T, key: impl Fn(&T) -> K) {
     match table.iter_mut().find(|old| key(old) == key(&row)) {
         Some(old) => *old = row,
         None => table.push(row),

@@ -1,6 +1,6 @@
-//! Facts about the machine that this program runs on. Measures, and judges nothing.
+//! The kernel module as procfs shows it.
 //!
-//! So far what `--gpu host` needs: the cards and the driver as the kernel module tells them in
+//! What `--gpu host` needs: the cards and the driver as the kernel module tells them in
 //! procfs, which needs no library and no rights.
 
 use std::path::Path;
