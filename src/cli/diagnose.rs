@@ -1,14 +1,49 @@
 //! `gpuseal diagnose`
 
-use super::args::Diagnose;
+use std::io::{self, BufReader, IsTerminal};
+use std::path::Path;
+
+use super::args::{Diagnose, Format};
 use super::output::Output;
+use crate::diagnose::{self, Diagnosis};
+use crate::domain::Code;
 use crate::error::{Error, Exit};
 use crate::matrix::Matrix;
+use crate::report::{diagnose as voice, github};
 
 /// Runs the command.
 ///
 /// # Errors
-/// None yet.
-pub fn run(_args: &Diagnose, _matrix: &Matrix, _output: &Output) -> Result<Exit, Error> {
-    Err(Error::usage("`diagnose` is being built"))
+/// The text cannot be read.
+pub fn run(args: &Diagnose, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
+    let file = args.log.as_deref().filter(|path| *path != Path::new("-"));
+    let diagnosis = match file {
+        Some(path) => {
+            diagnose::read(BufReader::with_capacity(BUFFER, fs_err::File::open(path)?), matrix)?
+        }
+        None => from_stdin(matrix, output)?,
+    };
+    let text = match output.format {
+        Format::Human => voice::human(&diagnosis, matrix, output.verbose),
+        Format::Json => voice::json(&diagnosis, matrix),
+        Format::Github => {
+            github::annotations(&voice::findings(&diagnosis, file.and_then(Path::to_str)), None)
+        }
+    };
+    output.result(&text)?;
+    Ok(match diagnosis.verdict {
+        Code::Unknown => Exit::Unknown,
+        _ => Exit::Done,
+    })
+}
+
+/// Bytes that are read at once.
+const BUFFER: usize = 256 * 1024;
+
+fn from_stdin(matrix: &Matrix, output: &Output) -> Result<Diagnosis, Error> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        output.talk("paste the text, then end it with Control-D (on Windows Control-Z and Enter)");
+    }
+    Ok(diagnose::read(BufReader::with_capacity(BUFFER, stdin.lock()), matrix)?)
 }

@@ -1,5 +1,211 @@
 //! From a text that somebody's program printed to the cause and the fix.
+//!
+//! ```text
+//! clean: a line without its surroundings  ->  scan: fragments of messages, in one pass
+//!   ->  confirm: pattern, neighbours  ->  rank: cause before symptom, first before consequence
+//! paste: versions and machines in the text  ->  the same checks as `doctor`  ->  advice: computed
+//! ```
+//!
+//! A text that says nothing is answered with `unknown`: a wrong cause costs more than none.
 
+mod clean;
 mod paste;
+mod rank;
+mod scan;
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead};
+
+use crate::domain::{Code, Finding};
+use crate::matrix::{Certainty, Matrix, Message, Tells};
 
 pub use paste::facts;
+use scan::{AROUND, Scan, Scanner, squeezed};
+
+/// What a text comes to.
+#[derive(Debug, Clone)]
+pub struct Diagnosis {
+    /// Code of the root cause; `ok` where the text shows a working machine; `unknown`.
+    pub verdict: Code,
+    /// What was recognised: the root cause first, then its consequences and what else was met.
+    pub matches: Vec<Match>,
+    /// What the machine and the versions in the text come to, by the checks of `doctor`.
+    pub findings: Vec<Finding>,
+    /// Versions and machines that were read from it.
+    pub read: Vec<Read>,
+    /// Lines that were read.
+    pub lines: usize,
+}
+
+/// A fact that a text holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// `torch`, `driver`, `GPU`
+    pub what: String,
+    /// As it stands there.
+    pub value: String,
+    /// Line, from 1.
+    pub line: usize,
+}
+
+/// What a match is to the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// The root cause.
+    Root,
+    /// Something else that is wrong.
+    Other,
+    /// It follows from another match.
+    Consequence,
+    /// It says nothing alone.
+    Hint,
+}
+
+/// A message that was recognised.
+#[derive(Debug, Clone)]
+pub struct Match {
+    /// The row of the matrix.
+    pub message: String,
+    /// What it is about.
+    pub code: Code,
+    /// What it is to the others.
+    pub role: Role,
+    /// The cause in a sentence.
+    pub cause: String,
+    /// What to do, cheapest first.
+    pub fix: Vec<String>,
+    /// Line on which it rests, from 1.
+    pub line: usize,
+    /// That line.
+    pub text: String,
+    /// How often it was met.
+    pub count: usize,
+    /// How sure the cause is.
+    pub confidence: Certainty,
+    /// What it rests on: evidence and reports.
+    pub sources: Vec<String>,
+}
+
+impl Match {
+    /// It is the root cause.
+    pub fn is_root(&self) -> bool {
+        self.role == Role::Root
+    }
+}
+
+/// A message at its place, confirmed.
+struct Hit<'m> {
+    message: &'m Message,
+    line: usize,
+    count: usize,
+    captures: BTreeMap<String, String>,
+}
+
+/// Reads a text of any size to its end.
+///
+/// # Errors
+/// The text could not be read.
+pub fn read(text: impl BufRead, matrix: &Matrix) -> io::Result<Diagnosis> {
+    let scan = Scanner::new(matrix).scan(text)?;
+    let hits = confirmed(&scan, matrix);
+    let lines: Vec<&str> = scan.kept.values().map(|line| line.text.as_str()).collect();
+    let facts = facts(&lines);
+    let _ = facts;
+    Ok(rank::rank(&scan, hits, matrix))
+}
+
+/// The first place of each message at which its pattern and its neighbours hold, in the order of the text.
+fn confirmed<'m>(scan: &Scan, matrix: &'m Matrix) -> Vec<Hit<'m>> {
+    let mut patterns = BTreeMap::new();
+    let mut done = BTreeMap::new();
+    let mut hits: Vec<Hit<'m>> = Vec::new();
+    for place in &scan.places {
+        if done.contains_key(&place.message) {
+            continue;
+        }
+        let message = &matrix.messages[place.message];
+        let near = scan.joined(place.line.saturating_sub(2), place.line + 4, false);
+        let tight = squeezed(&near);
+        if message.unless.iter().any(|text| tight.contains(&squeezed(text))) {
+            continue;
+        }
+        if !message.beside.is_empty() {
+            let wide = squeezed(&scan.joined(
+                place.line.saturating_sub(AROUND),
+                place.line + AROUND,
+                false,
+            ));
+            if !message.beside.iter().any(|text| wide.contains(&squeezed(text))) {
+                continue;
+            }
+        }
+        let mut captures = BTreeMap::new();
+        if let Some(pattern) = &message.pattern {
+            let regex = patterns.entry(place.message).or_insert_with(|| {
+                regex::RegexBuilder::new(pattern)
+                    .case_insensitive(true)
+                    .build()
+                    .expect("the matrix was checked")
+            });
+            // A wrapped word has a space too many in the one, two words have one too few in the other.
+            let glued = scan.joined(place.line.saturating_sub(2), place.line + 4, true);
+            let Some(found) = [&near, &glued].into_iter().find_map(|text| regex.captures(text))
+            else {
+                continue;
+            };
+            for name in regex.capture_names().flatten() {
+                if let Some(value) = found.name(name) {
+                    captures.insert(name.to_owned(), crate::domain::shown(value.as_str()));
+                }
+            }
+        }
+        done.insert(place.message, hits.len());
+        hits.push(Hit {
+            message,
+            line: place.line,
+            count: scan.counts.get(&place.message).copied().unwrap_or(1),
+            captures,
+        });
+    }
+    hits
+}
+
+/// Fills the holes of a text: `{name}`, `{name|words when nothing fills it}`. `None`: one stays open.
+fn filled(text: &str, values: &BTreeMap<String, String>) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find('{') {
+        let end = start + rest[start..].find('}')?;
+        out.push_str(&rest[..start]);
+        let (name, words) = match rest[start + 1..end].split_once('|') {
+            Some((name, words)) => (name, Some(words)),
+            None => (&rest[start + 1..end], None),
+        };
+        out.push_str(values.get(name).map(String::as_str).or(words)?);
+        rest = &rest[end + 1..];
+    }
+    out.push_str(rest);
+    Some(out)
+}
+
+/// The order in which matches of one kind are believed.
+fn weight(message: &Message) -> (Tells, bool) {
+    (message.tells, message.certainty == Certainty::Possible)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_are_filled_or_the_text_is_left_out() {
+        let values = BTreeMap::from([("driver".to_owned(), "535.54.03".to_owned())]);
+        assert_eq!(
+            filled("driver {driver} is old", &values).as_deref(),
+            Some("driver 535.54.03 is old")
+        );
+        assert_eq!(filled("{gpu|this GPU} is new", &values).as_deref(), Some("this GPU is new"));
+        assert_eq!(filled("take {torch}", &values), None);
+        assert_eq!(filled("open {", &values), None);
+    }
+}

@@ -1,5 +1,6 @@
 //! One result, several voices: human text, JSON, GitHub annotations.
 
+pub mod diagnose;
 mod draft;
 pub mod github;
 pub mod human;

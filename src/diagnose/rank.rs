@@ -1,0 +1,64 @@
+//! Of several messages, the root: causes before symptoms, the first before what follows from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::scan::Scan;
+use super::{Diagnosis, Hit, Match, Role, filled, weight};
+use crate::domain::{Code, shown};
+use crate::matrix::{Certainty, Matrix, Tells};
+
+/// Puts the hits in order and into words.
+pub(super) fn rank(scan: &Scan, mut hits: Vec<Hit<'_>>, matrix: &Matrix) -> Diagnosis {
+    let met: BTreeSet<&str> = hits.iter().map(|hit| hit.message.id.as_str()).collect();
+    let hidden: BTreeSet<String> = hits
+        .iter()
+        .filter(|hit| met.contains(hit.message.id.as_str()))
+        .flat_map(|hit| hit.message.hides.iter().cloned())
+        .collect();
+    let role = |hit: &Hit<'_>| match hit.message.tells {
+        _ if hidden.contains(&hit.message.id) => Role::Consequence,
+        Tells::Hint => Role::Hint,
+        _ => Role::Other,
+    };
+    hits.sort_by_key(|hit| (role(hit), weight(hit.message), hit.line));
+    let rooted = hits.first().is_some_and(|hit| role(hit) == Role::Other);
+    // What several causes end in is no second trouble beside a cause.
+    let by_cause = rooted && hits.first().is_some_and(|hit| hit.message.tells == Tells::Cause);
+    let matches: Vec<Match> = hits
+        .iter()
+        .enumerate()
+        .map(|(at, hit)| {
+            let role = match role(hit) {
+                Role::Other if at == 0 && rooted => Role::Root,
+                Role::Other if by_cause && hit.message.tells == Tells::Symptom => Role::Consequence,
+                other => other,
+            };
+            told(scan, hit, role, matrix)
+        })
+        .collect();
+    let verdict = matches.first().filter(|m| m.is_root()).map_or(Code::Unknown, |m| m.code);
+    Diagnosis { verdict, matches, findings: Vec::new(), read: Vec::new(), lines: scan.lines }
+}
+
+fn told(scan: &Scan, hit: &Hit<'_>, role: Role, matrix: &Matrix) -> Match {
+    let message = hit.message;
+    let values: BTreeMap<String, String> = hit.captures.clone();
+    let mut sources: Vec<String> = message.evidence.iter().map(|e| matrix.cite(e)).collect();
+    sources.extend(message.seen.iter().cloned());
+    Match {
+        message: message.id.clone(),
+        code: message.code,
+        role,
+        cause: filled(&message.cause, &values).unwrap_or_else(|| message.code.meaning().to_owned()),
+        fix: message.fix.iter().filter_map(|line| filled(line, &values)).collect(),
+        line: hit.line,
+        text: scan.kept.get(&hit.line).map_or_else(String::new, |line| shown(line.text.trim())),
+        count: hit.count,
+        confidence: match message.tells {
+            // A symptom never names its cause for certain.
+            Tells::Symptom => message.certainty.max(Certainty::Likely),
+            _ => message.certainty,
+        },
+        sources,
+    }
+}
