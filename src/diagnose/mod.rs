@@ -12,6 +12,7 @@ mod clean;
 mod paste;
 mod rank;
 mod scan;
+mod utf16;
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead};
@@ -96,6 +97,8 @@ impl Match {
 /// A message at its place, confirmed.
 struct Hit<'m> {
     message: &'m Message,
+    /// Where its fragment begins and ends.
+    first: usize,
     line: usize,
     count: usize,
     captures: BTreeMap<String, String>,
@@ -106,7 +109,7 @@ struct Hit<'m> {
 /// # Errors
 /// The text could not be read.
 pub fn read(text: impl BufRead, matrix: &Matrix) -> io::Result<Diagnosis> {
-    let scan = Scanner::new(matrix).scan(text)?;
+    let scan = Scanner::new(matrix).scan(utf16::Decoded::new(text)?)?;
     let hits = confirmed(&scan, matrix);
     let lines: Vec<&str> = scan.kept.values().map(|line| line.text.as_str()).collect();
     let facts = facts(&lines);
@@ -162,12 +165,25 @@ fn confirmed<'m>(scan: &Scan, matrix: &'m Matrix) -> Vec<Hit<'m>> {
         done.insert(place.message, hits.len());
         hits.push(Hit {
             message,
+            first: begins(scan, message, place.line),
             line: place.line,
             count: scan.counts.get(&place.message).copied().unwrap_or(1),
             captures,
         });
     }
     hits
+}
+
+/// The line in which the fragment begins that ends in `last`: a terminal may have wrapped it.
+fn begins(scan: &Scan, message: &Message, last: usize) -> usize {
+    let fragments: Vec<String> = message.text.iter().map(|text| squeezed(text)).collect();
+    (last.saturating_sub(4)..=last)
+        .rev()
+        .find(|first| {
+            let text = squeezed(&scan.joined(*first, last, true));
+            fragments.iter().any(|fragment| text.contains(fragment))
+        })
+        .unwrap_or(last)
 }
 
 /// Fills the holes of a text: `{name}`, `{name|words when nothing fills it}`. `None`: one stays open.

@@ -20,7 +20,7 @@ pub(super) fn rank(scan: &Scan, mut hits: Vec<Hit<'_>>, matrix: &Matrix) -> Diag
         Tells::Hint => Role::Hint,
         _ => Role::Other,
     };
-    hits.sort_by_key(|hit| (role(hit), weight(hit.message), hit.line));
+    hits.sort_by_key(|hit| (role(hit), weight(hit.message), hit.first));
     let rooted = hits.first().is_some_and(|hit| role(hit) == Role::Other);
     // What several causes end in is no second trouble beside a cause.
     let by_cause = rooted && hits.first().is_some_and(|hit| hit.message.tells == Tells::Cause);
@@ -51,8 +51,8 @@ fn told(scan: &Scan, hit: &Hit<'_>, role: Role, matrix: &Matrix) -> Match {
         role,
         cause: filled(&message.cause, &values).unwrap_or_else(|| message.code.meaning().to_owned()),
         fix: message.fix.iter().filter_map(|line| filled(line, &values)).collect(),
-        line: hit.line,
-        text: scan.kept.get(&hit.line).map_or_else(String::new, |line| shown(line.text.trim())),
+        line: hit.first,
+        text: quoted(scan, hit),
         count: hit.count,
         confidence: match message.tells {
             // A symptom never names its cause for certain.
@@ -61,4 +61,12 @@ fn told(scan: &Scan, hit: &Hit<'_>, role: Role, matrix: &Matrix) -> Match {
         },
         sources,
     }
+}
+
+/// The lines that hold the fragment, as they stand.
+fn quoted(scan: &Scan, hit: &Hit<'_>) -> String {
+    if hit.first == hit.line {
+        return scan.kept.get(&hit.line).map_or_else(String::new, |line| shown(line.text.trim()));
+    }
+    shown(&scan.joined(hit.first, hit.line, false))
 }
