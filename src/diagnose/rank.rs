@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::scan::Scan;
+use super::scan::{Scan, squeezed};
 use super::{Diagnosis, Hit, Match, Role, filled, weight};
 use crate::domain::{Code, shown};
 use crate::matrix::{Certainty, Matrix, Tells};
@@ -63,10 +63,29 @@ fn told(scan: &Scan, hit: &Hit<'_>, role: Role, matrix: &Matrix) -> Match {
     }
 }
 
-/// The lines that hold the fragment, as they stand.
+/// Characters of a line that are quoted before its message, where the line is long.
+const BEFORE: usize = 24;
+
+/// The lines that hold the fragment, as they stand; of a long one the part with the message.
 fn quoted(scan: &Scan, hit: &Hit<'_>) -> String {
-    if hit.first == hit.line {
-        return scan.kept.get(&hit.line).map_or_else(String::new, |line| shown(line.text.trim()));
+    let text = if hit.first == hit.line {
+        scan.kept.get(&hit.line).map_or("", |line| line.text.trim()).to_owned()
+    } else {
+        scan.joined(hit.first, hit.line, false)
+    };
+    // Marks that turn the direction of writing around would change the rest of the answer.
+    let text = text.replace(|c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'), "");
+    let start = hit.message.text.iter().filter_map(|fragment| found_at(&text, fragment)).min();
+    match start.and_then(|at| text[..at].char_indices().rev().nth(BEFORE)) {
+        Some((from, _)) if text.len() > 120 => shown(&format!("...{}", &text[from..])),
+        _ => shown(&text),
     }
-    shown(&scan.joined(hit.first, hit.line, false))
+}
+
+/// Where a fragment begins in a text, compared as the scanner does.
+fn found_at(text: &str, fragment: &str) -> Option<usize> {
+    let tight = squeezed(text);
+    let at = tight.find(&squeezed(fragment))?;
+    // The offset of each byte that counts.
+    text.char_indices().filter(|(_, c)| c.is_ascii_graphic()).nth(at).map(|(offset, _)| offset)
 }
