@@ -6,14 +6,16 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use gpuseal::diagnose;
 use gpuseal::domain::{Platform, PythonVersion};
 use gpuseal::index::archive::{self, Sparse, Step};
 use gpuseal::index::wheel::{Machine, WheelName};
 use gpuseal::index::{metadata, page};
+use gpuseal::matrix::Matrix;
 use gpuseal::requirements::project::{Setting, folder};
 use gpuseal::requirements::{self, Error};
 
@@ -215,6 +217,28 @@ const ARCHIVE: &[&str] = &[
     "torch/version.py",
     "sm_90 ",
 ];
+const LOG: &[&str] = &[
+    "no kernel image is available for execution on the device",
+    "torch==2.1.0+cu118\n",
+    "NVIDIA GeForce RTX 5090",
+    "CUDA Version: 13.0",
+    "CUDA UMD Version: 13.3",
+    "Driver Version: 580.65.06",
+    "PyTorch version: 2.8.0+cpu\n",
+    "CUDA_VISIBLE_DEVICES=",
+    "sm_120 sm_90a compute_75",
+    "Xid (PCI:0000:01:00): 79",
+    "[rank0]: ",
+    "app-1  | ",
+    "#12 3.4 ",
+    "\u{1b}[31m",
+    "\u{1b}]0;",
+    ">>> torch.__version__\n'2.6.0+cpu'\n",
+    "(from versions: none)",
+    "| 0  NVIDIA L4  Off |",
+    "MIG 1g.10gb Device 0:",
+    "\u{ff}\u{fe}",
+];
 const PROJECT: (&str, &str) = (
     "pyproject.toml",
     "[project]\nname = \"app\"\nversion = \"1\"\ndependencies = [\"torch==2.6.0\"]\n",
@@ -245,6 +269,7 @@ fn kinds() -> Vec<Kind> {
         kind("page-json", JSON, &[]),
         kind("metadata", METADATA, &[]),
         kind("archive", ARCHIVE, &[]),
+        kind("log", LOG, &[]),
     ]
 }
 
@@ -347,6 +372,29 @@ fn change(text: &mut Vec<u8>, corpus: &[Vec<u8>], words: &[&str], random: &mut R
     text.truncate(MAX_BYTES);
 }
 
+/// The matrix, read once.
+fn matrix() -> &'static Matrix {
+    static MATRIX: LazyLock<Matrix> = LazyLock::new(Matrix::embedded);
+    &MATRIX
+}
+
+/// What a log comes to points into the log, and is short.
+fn read_log(text: &[u8]) -> Result<(), String> {
+    let diagnosis = diagnose::read(text, matrix()).map_err(|err| err.to_string())?;
+    for found in &diagnosis.matches {
+        if found.line == 0 || found.line > diagnosis.lines {
+            return Err(format!("line {} of {}", found.line, diagnosis.lines));
+        }
+        if found.text.len() + found.cause.len() > 4096 || found.fix.is_empty() {
+            return Err(format!("{found:?}"));
+        }
+    }
+    if diagnosis.matches.iter().filter(|found| found.is_root()).count() > 1 {
+        return Err("two roots".into());
+    }
+    Ok(())
+}
+
 /// Reads what an index or a wheel says. `None`: it is a file of a project.
 fn read_index(name: &str, text: &[u8]) -> Option<Result<(), String>> {
     let said = |err: &dyn std::fmt::Display, help: &str| {
@@ -405,6 +453,7 @@ fn read_index(name: &str, text: &[u8]) -> Option<Result<(), String>> {
             let list = archive::arch_list(std::io::Cursor::new(text));
             asked.and_then(|()| list.map_or_else(|err| said(&err, &err.help()), |_| Ok(())))
         }
+        "log" => read_log(text),
         _ => return None,
     })
 }
@@ -615,4 +664,5 @@ readers! {
     page_json = "page-json";
     metadata_file = "metadata";
     archive_members = "archive";
+    log_text = "log";
 }
