@@ -94,6 +94,9 @@ pub enum Command {
     Matrix(MatrixCommand),
     /// Print a JSON Schema.
     Schema(Schema),
+    /// Ask a driver library in this process, which may not survive it; `doctor` starts it.
+    #[command(hide = true)]
+    HostProbe(HostProbe),
 }
 
 /// Machines that the image is to run on.
@@ -513,6 +516,26 @@ pub struct Schema {
 pub enum Described {
     /// What the templates of `render` see, your own too.
     TemplateContext,
+}
+
+/// `gpuseal host-probe`
+#[derive(Debug, Args)]
+pub struct HostProbe {
+    /// The library.
+    #[arg(long, value_enum)]
+    pub library: Library,
+    /// Ask it in a child, and wait so long for the answer.
+    #[arg(long, value_name = "SECONDS")]
+    pub within: Option<u64>,
+}
+
+/// Libraries of the driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Library {
+    /// libnvidia-ml.so.1.
+    Nvml,
+    /// libcuda.so.1.
+    Cuda,
 }
 
 /// `gpuseal matrix`

@@ -6,6 +6,7 @@ mod check;
 mod diagnose;
 mod doctor;
 mod explain;
+mod host_probe;
 mod init;
 mod inputs;
 mod lock;
@@ -98,6 +99,7 @@ fn run(mut cli: Cli, output: &Output) -> Result<Exit, Error> {
                 Ok(Exit::Done)
             }
         },
+        args::Command::HostProbe(args) => host_probe::run(args, output),
         args::Command::Matrix(args) => matrix::run(args, global, output),
     }
 }

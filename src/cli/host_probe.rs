@@ -1,0 +1,26 @@
+//! `gpuseal host-probe`, hidden: the child in which `doctor` asks a driver library.
+
+use std::time::Duration;
+
+use super::args::{HostProbe, Library};
+use super::output::Output;
+use crate::error::{Error, Exit};
+use crate::host::{Cuda, Nvml, cuda, nvml, probe};
+
+/// Runs the command.
+///
+/// # Errors
+/// The output cannot be written.
+pub fn run(args: &HostProbe, output: &Output) -> Result<Exit, Error> {
+    // What cannot be said is not waited for: who listened has gone.
+    let mut phase = |phase: &str| drop(output.data(&probe::phase_line(phase)));
+    let within = args.within.map(Duration::from_secs);
+    let answer = match (args.library, within) {
+        (Library::Nvml, None) => probe::answer_line(nvml::probe(&mut phase)),
+        (Library::Cuda, None) => probe::answer_line(cuda::probe(&mut phase)),
+        (Library::Nvml, Some(limit)) => probe::answer_line(probe::ask::<Nvml>("nvml", limit)),
+        (Library::Cuda, Some(limit)) => probe::answer_line(probe::ask::<Cuda>("cuda", limit)),
+    };
+    output.data(&answer)?;
+    Ok(Exit::Done)
+}
