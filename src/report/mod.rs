@@ -2,11 +2,13 @@
 
 pub mod diagnose;
 mod draft;
+pub mod explain;
 pub mod github;
 pub mod human;
 mod inputs;
 pub mod json_v1;
 pub mod size;
+pub mod why;
 
 pub use draft::Machines;
 pub use inputs::Inputs;
