@@ -67,7 +67,7 @@ fn is_frame(c: char) -> bool {
 }
 
 /// The line without any number of prefixes.
-fn without_prefixes(line: &str) -> &str {
+pub(super) fn without_prefixes(line: &str) -> &str {
     let mut rest = line.trim_start();
     // Nobody nests more; and each turn looks at no more than a few words.
     for _ in 0..8 {

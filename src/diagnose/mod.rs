@@ -8,10 +8,14 @@
 //!
 //! A text that says nothing is answered with `unknown`: a wrong cause costs more than none.
 
+mod advice;
 mod clean;
+mod hidden;
 mod paste;
 mod rank;
 mod scan;
+mod search;
+mod situation;
 mod utf16;
 
 use std::collections::BTreeMap;
@@ -20,7 +24,9 @@ use std::io::{self, BufRead};
 use crate::domain::{Code, Finding};
 use crate::matrix::{Certainty, Matrix, Message, Tells};
 
-pub use paste::facts;
+pub use advice::{Advice, for_cause};
+pub use hidden::{case, hidden};
+pub use paste::{Asked, Said, facts};
 use scan::{AROUND, Scan, Scanner, squeezed};
 
 /// What a text comes to.
@@ -111,9 +117,10 @@ struct Hit<'m> {
 pub fn read(text: impl BufRead, matrix: &Matrix) -> io::Result<Diagnosis> {
     let scan = Scanner::new(matrix).scan(utf16::Decoded::new(text)?)?;
     let hits = confirmed(&scan, matrix);
-    let lines: Vec<&str> = scan.kept.values().map(|line| line.text.as_str()).collect();
-    let facts = facts(&lines);
-    let _ = facts;
+    let lines: Vec<(usize, &str)> =
+        scan.kept.iter().map(|(number, line)| (*number, line.text.as_str())).collect();
+    let said = facts(&lines, matrix);
+    let _ = said;
     Ok(rank::rank(&scan, hits, matrix))
 }
 

@@ -439,6 +439,8 @@ pub struct Container {
     pub driver_mounted: Option<bool>,
     /// Packages of the driver that the image itself holds: `libnvidia-compute-535`.
     pub driver_packages: Vec<String>,
+    /// Name of the image, where a text tells it: `nvidia/cuda:12.4.1-runtime-ubuntu22.04`.
+    pub image: Option<String>,
 }
 
 /// Container engines of a host.

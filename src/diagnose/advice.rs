@@ -1,0 +1,393 @@
+//! The fix for this very situation, computed from the matrix.
+//!
+//! Every build that is proposed was judged with the card, driver, Python and C library that the text
+//! names, by the function behind `check`. What nothing is known of is not answered.
+
+use std::collections::BTreeMap;
+
+use super::Said;
+use super::search::{Found, Search};
+use super::situation::{Situation, TRAIN, package};
+use crate::domain::{Code, DriverSpec, GpuKind, Platform, TorchVersion, WheelVariant};
+use crate::matrix::{CodeList, Matrix};
+use crate::resolve::case::{Case, Driver};
+use crate::resolve::physics::{self, Served};
+use crate::resolve::{DriverMode, judge};
+
+/// What to do, and what the trouble really is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Advice {
+    /// The code that the matrix gives, where it is sharper than the message's own.
+    pub code: Option<Code>,
+    /// What to do, cheapest first. Empty: nothing more is known than the message says.
+    pub fix: Vec<String>,
+}
+
+impl Advice {
+    fn of(fix: Vec<String>) -> Self {
+        Self { code: None, fix }
+    }
+}
+
+/// The fix for a cause in the situation that a text tells. `captures` are what the message's own
+/// pattern filled: `torch`, `variant`, `cuda`, `driver`, `driver_cuda`, `gpu`, `capability`, `python`,
+/// `platform`, `nvcc`, `gcc`, `package`, `version`.
+pub fn for_cause(
+    code: Code,
+    said: &Said,
+    captures: &BTreeMap<String, String>,
+    matrix: &Matrix,
+) -> Advice {
+    let here = Situation::of(said, captures, matrix);
+    match code {
+        Code::ArchNotInBinary | Code::CudnnMismatch => Advice::of(no_code(&here)),
+        Code::DriverTooOld => Advice::of(old_driver(&here)),
+        Code::CpuOnlyWheel => Advice::of(cpu_build(&here)),
+        Code::NoSuchWheel | Code::MissingIndex | Code::PythonUnsupported => {
+            no_file(&here, said, captures)
+        }
+        Code::CompanionMismatch => Advice::of(companions(&here, captures)),
+        Code::ToolkitMismatch => Advice::of(toolkit(&here, captures)),
+        _ => Advice::default(),
+    }
+}
+
+/// NVIDIA's own builds are the only ones there.
+const JETPACK: &str = "install the torch wheel that NVIDIA publishes for this JetPack release: those of PyPI and of the PyTorch wheel index are not made for Jetson";
+
+/// No code for the card: the nearest build that has some.
+fn no_code(here: &Situation<'_>) -> Vec<String> {
+    if here.cards.is_empty() || here.foreign {
+        return Vec::new();
+    }
+    if here.jetson {
+        return vec![JETPACK.into()];
+    }
+    let names = served_names(here);
+    if let Some(told) = torch_serves(here) {
+        return vec![told];
+    }
+    let search = Search::new(here);
+    // Newer code is needed for a newer card, older code for an older one.
+    let up = !newer_than_cards(here);
+    match search.nearest(up, &|_| true) {
+        Some(found) => vec![search.take(&found, &format!(", which has machine code for {names}"))],
+        None if search.known_nowhere() => vec![format!(
+            "no torch release of the matrix has machine code for {names} on {}",
+            here.place()
+        )],
+        None => Vec::new(),
+    }
+}
+
+/// `sm_120`, or several.
+fn served_names(here: &Situation<'_>) -> String {
+    let mut names: Vec<String> = here
+        .cards
+        .iter()
+        .map(|card| format!("sm_{}{}", card.capability.major, card.capability.minor))
+        .collect();
+    names.sort();
+    names.dedup();
+    names.join(" and ")
+}
+
+/// The code at hand is all newer than the cards: they were dropped.
+fn newer_than_cards(here: &Situation<'_>) -> bool {
+    let Some(oldest) = here.cards.iter().map(|card| card.capability).min() else { return false };
+    let lowest = |list: &[crate::domain::CodeTarget]| list.iter().map(|c| c.capability).min();
+    let told = here.arch_list.as_deref().and_then(lowest);
+    let known = || {
+        let release = here.matrix.release(here.release()?)?;
+        let build = release.variant(here.variant()?)?.build(here.place())?;
+        build.code.sass.as_deref().and_then(lowest)
+    };
+    told.or_else(known).map_or(oldest.major < 8, |lowest| oldest < lowest)
+}
+
+/// torch itself has code for every card: then something else has none.
+fn torch_serves(here: &Situation<'_>) -> Option<String> {
+    let torch = here.torch.as_ref()?;
+    let list = match &here.arch_list {
+        Some(list) => {
+            let (ptx, sass): (Vec<_>, Vec<_>) = list.iter().copied().partition(|c| c.ptx);
+            CodeList { sass: Some(sass), ptx: Some(ptx) }
+        }
+        None => {
+            let release = here.matrix.release(here.release()?)?;
+            release.variant(here.variant()?)?.build(here.place())?.code.clone()
+        }
+    };
+    let serves = |card: &crate::matrix::GpuMatch| {
+        let served = physics::served(here.matrix, &list, None, card.capability);
+        matches!(served, Served::Exact(_) | Served::SameMajor(_))
+    };
+    here.cards.iter().all(serves).then(|| {
+        let capabilities: Vec<_> = here.cards.iter().map(|c| c.capability.to_string()).collect();
+        format!(
+            "torch {torch} itself has machine code for {}: an extension beside it has none; take another build of it, or compile it with TORCH_CUDA_ARCH_LIST=\"{}\"",
+            served_names(here),
+            capabilities.join(";")
+        )
+    })
+}
+
+/// The driver is too old for the CUDA of the build: raise the one, or lower the other.
+fn old_driver(here: &Situation<'_>) -> Vec<String> {
+    if here.foreign || here.jetson {
+        return Vec::new();
+    }
+    let matrix = here.matrix;
+    let platform = here.driver_platform();
+    let driver = here.driver.as_ref().and_then(|driver| driver.oldest);
+    let mut fix = Vec::new();
+    let mut only_ptx = false;
+    if let Some(cuda) = here.cuda {
+        let floor = physics::driver_floor(matrix, cuda, platform, false);
+        let native = physics::native_floor(matrix, cuda, platform);
+        let reaches = |need: Option<_>| need.zip(driver).is_some_and(|(need, has)| has >= need);
+        // A driver that implements all of it is not the trouble.
+        if reaches(native) {
+            return Vec::new();
+        }
+        only_ptx = reaches(floor);
+        let need = if only_ptx { native } else { floor };
+        let last = here.cards.iter().filter_map(|c| matrix.generation(c.capability)?.last_branch).min();
+        let wheel = here.torch.as_ref().map_or_else(
+            || format!("CUDA {cuda}"),
+            |torch| format!("torch {torch} (CUDA {cuda})"),
+        );
+        if let Some(need) = need.filter(|need| last.is_none_or(|last| need.branch <= last)) {
+            let place = if here.wsl { " in Windows, which WSL2 uses," } else { "" };
+            let whole = native.filter(|native| *native > need).map_or_else(String::new, |native| {
+                format!("; from {native} on everything of CUDA {cuda} works, PTX too")
+            });
+            fix.push(format!("raise the driver{place} to {need} or newer for {wheel}{whole}"));
+        }
+    }
+    let Some(driver) = &here.driver else { return fix };
+    let search = Search::new(here);
+    let fits = |found: &Found<'_>| {
+        found.mode == Some(DriverMode::Native) || (!only_ptx && found.mode.is_some())
+    };
+    let same = |found: &Found<'_>| {
+        here.release() == Some(found.release.version) && here.variant() == Some(found.variant.name)
+    };
+    let found = search.nearest(false, &|found| fits(found) && !same(found));
+    if let Some(found) = found.filter(|found| !found.driver_dropped) {
+        fix.push(search.take(&found, &format!(", which {} runs", name(driver))));
+    }
+    fix.extend(forward_compat(here, driver));
+    fix
+}
+
+/// `driver 535.54.03`, `a driver of CUDA 11.4`.
+fn name(driver: &Driver) -> String {
+    match driver.spec {
+        DriverSpec::Cuda(cuda) => format!("a driver of CUDA {cuda}"),
+        _ => driver.oldest.map_or_else(|| "this driver".into(), |v| format!("driver {v}")),
+    }
+}
+
+/// A cuda-compat package, where cards and driver admit one.
+fn forward_compat(here: &Situation<'_>, driver: &Driver) -> Option<String> {
+    let all = !here.cards.is_empty()
+        && here.cards.iter().all(|card| card.kind == Some(GpuKind::Datacenter));
+    // A CUDA version stands for a branch of which nobody knows the release.
+    if !all || here.wsl || matches!(driver.spec, DriverSpec::Cuda(_)) {
+        return None;
+    }
+    let case = Case { allow_forward_compat: true, ..here.case() };
+    let judged = judge(&case, here.matrix);
+    (judged.driver.mode == Some(DriverMode::ForwardCompat)).then(|| {
+        let note = judged.findings.iter().find(|f| f.message.contains("by the package"));
+        note.map(|note| format!("or keep the driver: {}", note.message))
+    })?
+}
+
+/// A build without CUDA: the CUDA build of the same release.
+fn cpu_build(here: &Situation<'_>) -> Vec<String> {
+    if here.foreign {
+        return Vec::new();
+    }
+    if here.jetson {
+        return vec![JETPACK.into()];
+    }
+    let platform = here.place();
+    if !platform.has_cuda() {
+        let mac = matches!(platform, Platform::MacosArm64 | Platform::MacosAmd64);
+        let instead = if mac { ": a Mac runs torch on its CPU or by MPS" } else { "" };
+        return vec![format!("there is no CUDA build of torch for {platform}{instead}")];
+    }
+    // Nothing is known that would choose a build: the message's own words say as much.
+    let told = here.torch.is_some() || here.driver.is_some() || !here.cards.is_empty();
+    if !told || here.torch.is_some() && here.release().is_none() {
+        return Vec::new();
+    }
+    let search = Search::new(here);
+    let Some(found) = search.nearest(true, &|_| true) else { return Vec::new() };
+    let first = here.release().filter(|release| {
+        let release = here.matrix.release(*release);
+        release.is_some_and(|r| r.variants.iter().all(|v| v.cuda.is_none() || v.build(platform).is_none()))
+    });
+    let why = match first {
+        Some(release) => format!(": of torch {release} there is no CUDA build for {platform}"),
+        None => ", a CUDA build".to_owned(),
+    };
+    vec![search.take(&found, &why)]
+}
+
+/// A file that an installer did not find: where it is, and what comes nearest.
+fn no_file(here: &Situation<'_>, said: &Said, captures: &BTreeMap<String, String>) -> Advice {
+    if here.foreign {
+        return Advice::default();
+    }
+    let asked = asked_torch(said, captures);
+    let mut here = here.clone();
+    here.torch = asked.or(here.torch);
+    let platform = here.place();
+    if here.jetson {
+        return Advice::of(vec![JETPACK.into()]);
+    }
+    if !platform.has_cuda() {
+        let cuda = here.variant().is_some_and(|variant| variant != WheelVariant::Cpu);
+        return if cuda {
+            let fix = format!("leave out the label: there is no CUDA build of torch for {platform}");
+            Advice { code: Some(Code::NoCudaPlatform), fix: vec![fix] }
+        } else {
+            Advice::default()
+        };
+    }
+    let index = here.index.clone();
+    let case = Case { index, gpus: Vec::new(), driver: None, with: Vec::new(), env: Vec::new(), ..here.case() };
+    let judged = judge(&case, here.matrix);
+    let code = matches!(
+        judged.verdict,
+        Code::NoSuchWheel | Code::MissingIndex | Code::PythonUnsupported | Code::GlibcTooOld
+    )
+    .then_some(judged.verdict);
+    let Some(code) = code else { return Advice::default() };
+    let mut fix = Vec::new();
+    let search = Search::new(&here);
+    // A build that exists, for this Python and this platform, of the same name where there is one.
+    let wanted = here.variant().filter(|variant| variant.cuda().is_some());
+    let cuda = |found: &Found<'_>| wanted.is_none_or(|wanted| found.variant.name == wanted);
+    let nearest = search.nearest(true, &|_| true);
+    let same_build = search.nearest(true, &cuda);
+    for found in [nearest, same_build].into_iter().flatten() {
+        let text = search.take(&found, "");
+        if !fix.contains(&text) {
+            fix.push(text);
+        }
+    }
+    if let Some(finding) = judged.findings.iter().find(|f| f.code == code) {
+        let facts = finding.facts.iter().map(|fact| fact.text.clone()).collect::<Vec<_>>();
+        let why = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join("; ")) };
+        fix.insert(0, format!("{}{why}", finding.message));
+    }
+    Advice { code: Some(code), fix }
+}
+
+/// torch as the installer was asked for it.
+fn asked_torch(said: &Said, captures: &BTreeMap<String, String>) -> Option<TorchVersion> {
+    let named = captures.get("package").is_none_or(|name| name == "torch");
+    let captured = captures.get("version").filter(|_| named).and_then(|text| text.parse().ok());
+    captured.or_else(|| {
+        let asked = said.asked.iter().find(|asked| asked.name == "torch" && !asked.version.is_empty());
+        asked.and_then(|asked| asked.version.parse().ok())
+    })
+}
+
+/// Packages that do not belong to this torch: those that do, or the torch that belongs to them.
+fn companions(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<String> {
+    let Some(release) = here.release().and_then(|release| here.matrix.release(release)) else {
+        return Vec::new();
+    };
+    if here.foreign || here.jetson {
+        return Vec::new();
+    }
+    let mut names: Vec<String> = here
+        .with
+        .iter()
+        .map(|(name, _)| name.clone())
+        .chain(captures.get("package").map(|name| crate::domain::normalise_name(name)))
+        .filter(|name| TRAIN.contains(&name.as_str()))
+        .collect();
+    names.sort();
+    names.dedup();
+    let search = Search::new(here).beside(names.clone());
+    let mut fix = Vec::new();
+    // The very build that is installed; its other packages move to it.
+    if let Some(variant) = here.variant().and_then(|name| release.variant(name)) {
+        if let Some(line) = search.move_companions(release, variant) {
+            fix.push(line);
+        }
+    }
+    for (name, version) in here.with.iter().filter(|(name, _)| names.contains(name)) {
+        let public = version.split('+').next().unwrap_or_default();
+        let owner = here.matrix.releases.iter().find(|release| {
+            release.train.get(name).is_some_and(|train| train.exact.iter().any(|v| v == public))
+        });
+        if let Some(owner) = owner.filter(|owner| owner.version != release.version) {
+            fix.push(format!("or keep {name} {version} and take torch {}, to which it belongs", owner.version));
+        }
+    }
+    fix
+}
+
+/// A compiler that does not know the card, torch's CUDA, or the compiler of the system.
+fn toolkit(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<String> {
+    let matrix = here.matrix;
+    let mut fix = Vec::new();
+    let wanted = ["arch", "capability"].iter().find_map(|key| super::situation::capability(captures.get(*key)?));
+    if let Some(wanted) = wanted {
+        let range: Vec<_> = matrix
+            .compilers
+            .iter()
+            .filter(|c| c.targets.iter().any(|t| t.capability == wanted))
+            .map(|c| c.cuda)
+            .collect();
+        if let (Some(first), Some(last)) = (range.first(), range.last()) {
+            let end = if matrix.compilers.last().is_some_and(|c| c.cuda == *last) {
+                format!("{first} or newer")
+            } else {
+                format!("{first} to {last}")
+            };
+            fix.push(format!("compile with a CUDA toolkit from {end}: those know compute capability {wanted}")
+                .replace("from", if end.contains("newer") { "" } else { "from" })
+                .replace("  ", " "));
+        }
+        return fix;
+    }
+    if let Some(gcc) = captures.get("gcc").filter(|_| here.nvcc.is_some()) {
+        let row = here.nvcc.and_then(|nvcc| matrix.compiler(nvcc));
+        if let Some((row, max)) = row.and_then(|row| Some((row, row.gcc_max.as_ref()?))) {
+            fix.push(format!(
+                "take gcc {max} or older with nvcc {}, not {gcc}: install gcc-{max} and g++-{max}, then set CUDAHOSTCXX=g++-{max}",
+                row.cuda
+            ));
+        }
+        return fix;
+    }
+    if let (Some(nvcc), Some(cuda)) = (here.nvcc, here.cuda)
+        && nvcc.major != cuda.major
+    {
+        fix.push(format!("compile with a CUDA {}.x toolkit, best {cuda}, as torch was built: set CUDA_HOME to it", cuda.major));
+        let search = Search::new(here);
+        let same_major = |found: &Found<'_>| found.variant.cuda.is_some_and(|c| c.major == nvcc.major);
+        if let Some(found) = search.nearest(true, &same_major).filter(|found| !found.python_dropped) {
+            fix.push(search.take(&found, &format!(", built with the major of nvcc {nvcc}")));
+        }
+    }
+    fix
+}
+
+/// Whether a version of a package goes with a case, for the search.
+pub(super) fn goes_with(case: &Case, name: &str, version: &str, matrix: &Matrix) -> bool {
+    let Some(package) = package(name, version) else { return false };
+    let case = Case { with: vec![package], ..case.clone() };
+    let against = |f: &crate::domain::Finding| {
+        f.severity <= crate::domain::Severity::Unknown && f.message.contains(name)
+    };
+    !judge(&case, matrix).findings.iter().any(against)
+}

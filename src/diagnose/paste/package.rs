@@ -1,0 +1,216 @@
+//! Lists of packages and the talk of installers: pip, uv, conda.
+
+use super::{Draft, Rank};
+use crate::domain::{CudaVersion, Platform, PythonTag, normalise_name};
+
+/// Reads a line.
+pub(super) fn line(draft: &mut Draft<'_>, raw: &str, body: &str) {
+    indexes(draft, raw);
+    if let Some(list) = after(body, "Successfully installed ") {
+        for word in list.split_whitespace() {
+            if let Some((name, version)) = name_dash_version(word) {
+                put(draft, Rank::Listed, name, version);
+            }
+        }
+        return;
+    }
+    if raw.contains(".whl") && wheel(draft, raw, body) {
+        return;
+    }
+    if let Some(rest) = after(body, "Requirement already satisfied: ") {
+        // `torch==2.0 in /path (from x) (2.0.1+cu118)`
+        let name = rest.split(|c: char| !is_name(c)).next().unwrap_or_default();
+        let version = rest.rsplit('(').next().unwrap_or_default().trim_end_matches(')');
+        if rest.contains(" in ") && !version.starts_with("from") {
+            put(draft, Rank::Listed, name, version);
+        }
+        return;
+    }
+    if let Some(rest) = after(body, "Found existing installation: ") {
+        if let Some((name, version)) = rest.split_once(' ') {
+            put(draft, Rank::Asked, name, version.trim());
+        }
+        return;
+    }
+    // What uv adds; what it takes away says nothing of what is there.
+    if body.starts_with("- ") && body.contains("==") && raw.starts_with('-') {
+        return;
+    }
+    let text = body.trim_start_matches(['+', '~', '*', ' ']);
+    if let Some((name, rest)) = text.split_once("==")
+        && name.chars().all(is_name)
+    {
+        let version = rest.split([' ', ';', ',', '\\']).next().unwrap_or_default();
+        let rank = if raw.contains("[pip") { Rank::Replied } else { Rank::Listed };
+        put(draft, rank, name, version);
+    } else if let Some((name, rest)) = text.split_once(" @ ")
+        && name.chars().all(is_name)
+        && rest.contains(".whl")
+    {
+        wheel(draft, rest, body);
+    } else if text.contains("==") {
+        // A command, or a sentence: what somebody asked for.
+        let clean = |word: &str| word.trim_matches(['\'', '"', '`', ',', '(', ')']).to_owned();
+        for word in text.split_whitespace().take(64).map(clean) {
+            if let Some((name, version)) = word.split_once("==") {
+                put(draft, Rank::Asked, name, version);
+            }
+        }
+    } else {
+        columns(draft, raw, text);
+    }
+}
+
+fn after<'t>(body: &'t str, start: &str) -> Option<&'t str> {
+    body.split_once(start).map(|(_, rest)| rest)
+}
+
+fn is_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
+}
+
+/// `torch-2.5.1+cu124`
+fn name_dash_version(word: &str) -> Option<(&str, &str)> {
+    word.rmatch_indices('-')
+        .map(|(at, _)| (&word[..at], &word[at + 1..]))
+        .find(|(_, version)| version.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// Packages of which something can be said.
+fn put(draft: &mut Draft<'_>, rank: Rank, name: &str, version: &str) {
+    let name = normalise_name(name.split('[').next().unwrap_or_default());
+    let version = version.trim_end_matches(['.', ',']);
+    match name.as_str() {
+        "torch-npu" => draft.other("Ascend"),
+        "torch-directml" => draft.other("DirectML"),
+        "torch-xla" => draft.other("XLA"),
+        _ => (),
+    }
+    let matters = name == "torch"
+        || name.starts_with("nvidia-")
+        || matches!(name.as_str(), "pytorch-triton" | "onnxruntime-gpu" | "sglang" | "deepspeed")
+        || !draft.matrix.companions(&name).is_empty()
+        || draft.matrix.companion_rules.iter().any(|rule| rule.package == name);
+    if matters {
+        draft.package(rank, &name, version);
+    }
+}
+
+/// `torch   2.6.0+cu124` of pip, `pytorch 2.1.0 py3.10_cuda12.1_cudnn8.9.2_0 pytorch` of conda.
+fn columns(draft: &mut Draft<'_>, raw: &str, text: &str) {
+    let mut words = text.split_whitespace();
+    let (Some(name), Some(version)) = (words.next(), words.next()) else { return };
+    if !name.chars().all(is_name) || !version.starts_with(|c: char| c.is_ascii_digit()) {
+        return;
+    }
+    let (build, channel, more) = (words.next(), words.next(), words.next());
+    if more.is_some() {
+        return;
+    }
+    let of_block = raw.contains("[conda]");
+    let rank = if of_block { Rank::Replied } else { Rank::Listed };
+    match (name, build) {
+        ("pytorch", Some(build)) => {
+            let cuda = conda_cuda(build);
+            if cuda.is_none() && channel.is_none() {
+                return;
+            }
+            // Beside a torch of pip in the same block, conda's line is the same package again.
+            draft.torch(if of_block { Rank::Listed } else { rank }, version);
+            draft.here().conda = true;
+            if let Some(cuda) = cuda {
+                draft.torch_cuda(rank, cuda);
+            }
+            let python = build.strip_prefix("py").and_then(|b| b.split('_').next());
+            if let Some(python) = python.filter(|p| p.starts_with("3.")) {
+                draft.python(Rank::Listed, python);
+            }
+        }
+        // Three columns are conda's, or the folder of a package that is edited in place.
+        _ if build.is_none_or(|b| channel.is_some() || b.starts_with(['/', '<', 'p'])) => {
+            put(draft, rank, name, version);
+        }
+        _ => (),
+    }
+}
+
+/// CUDA in the build string of a conda package; inner `None`: of a build without.
+fn conda_cuda(build: &str) -> Option<Option<CudaVersion>> {
+    let words = || build.split('_');
+    if words().any(|word| word == "cpu" || word.starts_with("cpuonly")) {
+        return Some(None);
+    }
+    words().find_map(|word| {
+        let rest = word.strip_prefix("cuda")?;
+        // conda-forge writes `cuda120py310h...`.
+        if rest.contains('.') {
+            return rest.parse().ok().map(|cuda: CudaVersion| Some(cuda.series()));
+        }
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+        let variant: crate::domain::WheelVariant = format!("cu{digits}").parse().ok()?;
+        variant.cuda().map(Some)
+    })
+}
+
+/// A wheel that an installer fetched or refused. Its tags are those of the machine only where it was fetched.
+fn wheel(draft: &mut Draft<'_>, raw: &str, body: &str) -> bool {
+    let Some(end) = raw.find(".whl") else { return false };
+    let start = raw[..end].rfind(['/', ' ', '\'', '"', '=', '(', '\\']).map_or(0, |at| at + 1);
+    let file = raw[start..end].replace("%2B", "+").replace("%2b", "+");
+    let parts: Vec<&str> = file.split('-').collect();
+    let [name, version, .., python, _, platform] = parts.as_slice() else { return false };
+    let fetched = ["Downloading ", "Using cached ", "Obtaining ", "Installing "]
+        .iter()
+        .any(|word| body.starts_with(word));
+    put(draft, Rank::Asked, name, version);
+    if fetched {
+        if let Some(platform) = tag(platform) {
+            draft.platform(Rank::Asked, platform);
+        }
+        if let Ok(PythonTag::CPython { minor, free_threaded: false }) = python.parse() {
+            draft.python(Rank::Asked, &format!("3.{minor}"));
+        }
+    }
+    true
+}
+
+/// The platform of a wheel's tag.
+fn tag(tag: &str) -> Option<Platform> {
+    if tag.contains("linux") {
+        return match tag {
+            _ if tag.ends_with("x86_64") => Some(Platform::LinuxAmd64),
+            _ if tag.ends_with("aarch64") => Some(Platform::LinuxArm64),
+            _ => None,
+        };
+    }
+    match tag {
+        "win_amd64" => Some(Platform::WindowsAmd64),
+        _ if tag.starts_with("macosx") && tag.ends_with("arm64") => Some(Platform::MacosArm64),
+        _ => None,
+    }
+}
+
+/// Indexes that pip or uv was told.
+fn indexes(draft: &mut Draft<'_>, raw: &str) {
+    if !raw.contains("http") {
+        return;
+    }
+    let told = ["--index-url", "--extra-index-url", "--find-links", "Looking in indexes:", "Looking in links:", "pip install", "-i http"];
+    if !told.iter().any(|word| raw.contains(word)) {
+        return;
+    }
+    for word in raw.split([' ', ',', '=']).filter(|word| word.starts_with("http")).take(8) {
+        // Credentials are no part of what is kept.
+        let url = word.trim_end_matches(['"', '\'', ';', ')']);
+        let plain = match url.split_once("://") {
+            Some((scheme, rest)) => match rest.split_once('@') {
+                Some((_, host)) => format!("{scheme}://{host}"),
+                None => url.to_owned(),
+            },
+            None => continue,
+        };
+        if draft.said.indexes.len() < 16 && !draft.said.indexes.contains(&plain) {
+            draft.said.indexes.push(plain);
+        }
+    }
+}
