@@ -1,14 +1,150 @@
 //! `gpuseal doctor`
 
-use super::args::Doctor;
-use super::output::Output;
+use std::io::Read as _;
+use std::path::Path;
+
+use super::args::{Doctor, Format, Wanted};
+use super::output::{self, Output};
+use super::{asked, lock};
+use crate::doctor::{Report, Subject, examine, examine_resolved};
+use crate::domain::shown;
 use crate::error::{Error, Exit};
+use crate::host::{Facts, RECORD};
+use crate::lock::Lockfile;
 use crate::matrix::Matrix;
+use crate::report::doctor as voice;
+use crate::resolve::Outcome;
+
+/// Longest record that is read: a machine with many cards and packages has some hundred kilobytes.
+const LONGEST: u64 = 10 << 20;
 
 /// Runs the command.
 ///
 /// # Errors
-/// None yet.
-pub fn run(_args: &Doctor, _matrix: &Matrix, _output: &Output) -> Result<Exit, Error> {
-    Err(Error::usage("`doctor` is being built"))
+/// A record that cannot be read or written; a lock that cannot be read; a target that is not there.
+pub fn run(args: &Doctor, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
+    let facts = facts(args)?;
+    if let Some(path) = &args.record {
+        output::write_whole(path, &to_record(&facts)?)?;
+        output.talk(format_args!("wrote {}", path.display()));
+    }
+    let report = report(args, &facts, matrix, output)?;
+    let text = match (args.shareable, output.format) {
+        (true, _) => voice::shareable(&report, &facts, matrix),
+        (_, Format::Human) => voice::human(&report, matrix),
+        (_, Format::Json) => voice::json(&report, &facts, matrix),
+        (_, Format::Github) => voice::annotations(&report),
+    };
+    if args.shareable {
+        output.data(&text)?
+    } else {
+        output.result(&text)?
+    }
+    Ok(exit(&report))
+}
+
+fn exit(report: &Report) -> Exit {
+    use crate::domain::Code;
+    match report.verdict {
+        _ if report.nothing_here => Exit::CannotJudge,
+        Code::Ok | Code::OkViaPtxJit => Exit::Done,
+        Code::Unknown if report.broken().is_none() => Exit::CannotJudge,
+        _ => Exit::No,
+    }
+}
+
+/// The machine: recorded, or this one.
+fn facts(args: &Doctor) -> Result<Facts, Error> {
+    match &args.facts {
+        Some(path) => recorded(path),
+        None => Ok(Facts { record: RECORD, ..Facts::default() }),
+    }
+}
+
+fn recorded(path: &Path) -> Result<Facts, Error> {
+    let (name, text) = if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().lock().take(LONGEST + 1).read_to_string(&mut text)?;
+        ("standard input".to_owned(), text)
+    } else {
+        let mut text = String::new();
+        fs_err::File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+        (path.display().to_string(), text)
+    };
+    from_record(&name, &text)
+}
+
+fn from_record(name: &str, text: &str) -> Result<Facts, Error> {
+    let bad = |why: String| Error::Usage {
+        message: format!("`{}` is no record of a machine: {why}", shown(name)),
+        help: Some("`gpuseal doctor --record FILE` writes one on the machine in question".into()),
+    };
+    if text.len() as u64 > LONGEST {
+        return Err(bad(format!("it is longer than {} MiB", LONGEST >> 20)));
+    }
+    let facts: Facts = serde_json::from_str(text).map_err(|err| bad(err.to_string()))?;
+    if facts.record == RECORD {
+        Ok(facts)
+    } else {
+        Err(bad(format!("it is of version {}, and this program reads {RECORD}", facts.record)))
+    }
+}
+
+fn to_record(facts: &Facts) -> Result<String, Error> {
+    let mut text = serde_json::to_string_pretty(facts)
+        .map_err(|err| Error::usage(format!("the record cannot be written: {err}")))?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// Judges the facts, with the project's lock or else what its gpuseal.yaml resolves to.
+fn report(args: &Doctor, facts: &Facts, matrix: &Matrix, output: &Output) -> Result<Report, Error> {
+    let alone = Subject { facts, matrix, lock: None };
+    let path = lock::lock_path(&args.project);
+    if path.exists() {
+        let lock = narrowed(Lockfile::read(&path)?, args, &path.display().to_string())?;
+        return Ok(examine(&Subject { lock: Some(&lock), ..alone }));
+    }
+    let wanted = Wanted { project: args.project.clone(), ..Wanted::default() };
+    let declared = super::wanted::config(&wanted)?.is_some_and(|file| !file.targets.is_empty());
+    if !declared {
+        return match &args.target {
+            Some(name) => Err(Error::Usage {
+                message: format!(
+                    "there is no target `{}`: `{}` has neither gpuseal.lock nor gpuseal.yaml",
+                    shown(name),
+                    args.project.display()
+                ),
+                help: Some("name the project's folder with --project".into()),
+            }),
+            None => Ok(examine(&alone)),
+        };
+    }
+    let asked = asked::asked(&wanted, matrix, output)?;
+    match asked.solve(matrix) {
+        Outcome::Solved(resolution) => {
+            let lock = Lockfile::from_resolution(&resolution, matrix, &asked.canonical(false))?;
+            let lock = narrowed(lock, args, "gpuseal.yaml")?;
+            Ok(examine_resolved(&Subject { lock: Some(&lock), ..alone }))
+        }
+        // That there is no stack is `resolve`'s to say; the machine is judged all the same.
+        Outcome::Unsatisfiable(_) | Outcome::Unknown(_) => {
+            output.talk("note: the project's requirements have no answer (`gpuseal resolve` says why), so the machine is judged without them");
+            Ok(examine(&alone))
+        }
+    }
+}
+
+/// The lock with the one target that was asked for.
+fn narrowed(mut lock: Lockfile, args: &Doctor, name: &str) -> Result<Lockfile, Error> {
+    let Some(target) = &args.target else { return Ok(lock) };
+    if lock.target(target).is_none() {
+        let names: Vec<_> = lock.targets.iter().map(|t| format!("`{}`", t.name)).collect();
+        return Err(Error::Usage {
+            message: format!("{name} has no target `{}`", shown(target)),
+            help: Some(format!("its targets: {}", names.join(", "))),
+        });
+    }
+    lock.targets.retain(|t| t.name.as_str() == target);
+    Ok(lock)
 }

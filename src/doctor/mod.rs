@@ -1,9 +1,21 @@
 //! Judges facts about a machine, link by link of the chain. Collects nothing, so that a recorded
 //! host gives the same words.
 
+mod container;
+mod driver;
+mod gpu;
+mod libraries;
+mod lock;
+mod product;
 mod registry;
+mod selection;
+mod toolkit;
+mod user_driver;
+mod view;
+mod wheel;
 
 pub use registry::REGISTRY;
+pub use view::counted;
 
 use crate::domain::{Code, Finding, Severity};
 use crate::host::Facts;
@@ -68,6 +80,8 @@ pub struct Check {
     pub link: Link,
     /// The check itself.
     pub run: fn(&Subject<'_>) -> Outcome,
+    /// It asks whether something works at all: where a cause was found elsewhere, it only shows it.
+    pub symptom: bool,
 }
 
 /// A check and what it came to.
@@ -86,26 +100,128 @@ pub struct Report {
     pub verdict: Code,
     /// Every check in the order of the registry.
     pub checks: Vec<Checked>,
+    /// There is nothing to judge here: no card, no driver, no trace of either.
+    pub nothing_here: bool,
+    /// A matrix product was right on every device.
+    pub proven: bool,
+    /// A toolkit is here that nothing needs; what is to be said of it.
+    pub nvcc: Option<String>,
+}
+
+impl Link {
+    /// Every link, in order.
+    pub const ALL: &[Self] = &[
+        Self::Gpu,
+        Self::KernelDriver,
+        Self::UserDriver,
+        Self::Container,
+        Self::Toolkit,
+        Self::Wheel,
+        Self::Libraries,
+        Self::Selection,
+        Self::Product,
+        Self::Lock,
+    ];
+
+    /// Its word in texts and documents.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Gpu => "gpu",
+            Self::KernelDriver => "kernel-driver",
+            Self::UserDriver => "user-driver",
+            Self::Container => "container",
+            Self::Toolkit => "toolkit",
+            Self::Wheel => "wheel",
+            Self::Libraries => "libraries",
+            Self::Selection => "selection",
+            Self::Product => "product",
+            Self::Lock => "lock",
+        }
+    }
 }
 
 impl Report {
-    /// Findings, the decisive one first.
+    /// Findings in the order of the chain.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.checks.iter().flat_map(|checked| match &checked.outcome {
             Outcome::Found(findings) => findings.as_slice(),
             _ => &[],
         })
     }
+
+    /// The first broken link and its finding.
+    pub fn broken(&self) -> Option<(Link, &Finding)> {
+        self.checks.iter().find_map(|checked| match &checked.outcome {
+            Outcome::Found(findings) => {
+                let broken = findings.iter().find(|f| f.severity == Severity::Error)?;
+                Some((checked.check.link, broken))
+            }
+            _ => None,
+        })
+    }
 }
 
 /// Runs every check of the registry.
 pub fn examine(subject: &Subject<'_>) -> Report {
+    report(subject, |_| true)
+}
+
+/// The same where `lock` was resolved a moment ago and is no file: nothing was installed by it.
+pub fn examine_resolved(subject: &Subject<'_>) -> Report {
+    report(subject, |check| check.name != lock::AS_LOCKED)
+}
+
+fn report(subject: &Subject<'_>, wanted: impl Fn(&Check) -> bool) -> Report {
     let checks: Vec<Checked> = REGISTRY
         .iter()
+        .filter(|check| wanted(check))
         .map(|check| Checked { check: *check, outcome: (check.run)(subject) })
         .collect();
-    let mut report = Report { verdict: Code::Ok, checks };
-    let broken = report.findings().find(|f| f.severity == Severity::Error).map(|f| f.code);
-    report.verdict = broken.unwrap_or(Code::Ok);
+    let mut report = Report {
+        verdict: Code::Ok,
+        checks,
+        nothing_here: nothing_here(subject),
+        proven: subject.proven(),
+        nvcc: toolkit::nvcc_line(subject),
+    };
+    let looked = |c: &Checked| matches!(c.outcome, Outcome::Passed(_) | Outcome::Found(_));
+    report.verdict = if let Some((_, broken)) = report.broken() {
+        broken.code
+    } else if report.checks.iter().any(looked) {
+        Code::Ok
+    } else {
+        Code::Unknown
+    };
     report
+}
+
+/// Whether the machine shows no trace of an NVIDIA GPU.
+fn nothing_here(subject: &Subject<'_>) -> bool {
+    let facts = subject.facts;
+    let no_card = facts.pci.as_ref().is_none_or(|pci| pci.value.is_empty());
+    let no_cuda_here = facts.system.platform.is_some_and(|p| !p.has_cuda());
+    no_card
+        && (facts.pci.is_some() || no_cuda_here)
+        && facts.module.is_none()
+        && subject.driver().is_none()
+        && subject.devices().is_empty()
+        && !subject.cuda_works()
+        && subject.card_nodes().unwrap_or(0) == 0
+        && !subject.is_jetson()
+        && !subject.in_wsl()
+}
+
+/// Whether a check found the link broken.
+fn errors(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Found(list) if list.iter().any(|f| f.severity == Severity::Error))
+}
+
+/// What a symptom comes to where a cause was found: a remark. `None`: nothing says why.
+fn follows(subject: &Subject<'_>, symptom: &str) -> Option<Outcome> {
+    let causes = REGISTRY.iter().filter(|check| !check.symptom && check.link != Link::Lock);
+    let cause = causes.map(|check| (check.run)(subject)).find(errors)?;
+    let Outcome::Found(findings) = cause else { return None };
+    let code = findings.iter().find(|f| f.severity == Severity::Error)?.code;
+    let message = format!("{symptom}: it follows from `{code}`");
+    Some(Outcome::Found(vec![Finding::new(code, Severity::Note, message)]))
 }

@@ -24,7 +24,7 @@ pub(super) fn paint(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-fn heading(severity: Severity) -> (Style, &'static str) {
+pub(super) fn heading(severity: Severity) -> (Style, &'static str) {
     match severity {
         Severity::Error => (BAD, "error"),
         Severity::Unknown => (WARN, "unknown"),
@@ -50,9 +50,14 @@ pub fn finding(finding: &Finding, text: &mut String) {
         };
         let _ = writeln!(text, "  = {}{source}", fact.text);
     }
-    for help in &finding.help {
-        let _ = writeln!(text, "{} {help}", paint(HELP, "help:"));
+    for line in &finding.help {
+        help(line, text);
     }
+}
+
+/// One thing to do.
+pub(super) fn help(line: &str, text: &mut String) {
+    let _ = writeln!(text, "{} {line}", paint(HELP, "help:"));
 }
 
 /// The answer of `check`.

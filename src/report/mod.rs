@@ -1,6 +1,7 @@
 //! One result, several voices: human text, JSON, GitHub annotations.
 
 pub mod diagnose;
+pub mod doctor;
 mod draft;
 pub mod explain;
 pub mod github;

@@ -1,0 +1,557 @@
+//! The wheel: CUDA or CPU, its code, the driver it needs, and what is installed beside it.
+
+use std::collections::BTreeSet;
+
+use super::view::{Build, Torch, only};
+use super::{Outcome, Subject, follows, user_driver};
+use crate::domain::{Code, CodeTarget, Finding, Severity, TorchRelease, shown};
+use crate::host::{Answer, Python};
+use crate::matrix::{CodeList, GpuMatch};
+use crate::resolve::case::Case;
+use crate::resolve::physics::{self, Served};
+use crate::resolve::{Judgement, judge};
+
+/// `torch-found`: some environment has torch.
+pub fn found(subject: &Subject<'_>) -> Outcome {
+    if let Some(torch) = subject.torch() {
+        return Outcome::Passed(format!("torch {} in {}", torch.version, torch.python.path));
+    }
+    let pythons = &subject.facts.pythons;
+    if pythons.is_empty() {
+        return Outcome::Skipped("no Python environment was found: name one with --env".into());
+    }
+    let paths: Vec<_> = pythons.iter().map(|p| p.path.as_str()).take(4).collect();
+    Outcome::Skipped(format!(
+        "torch is not installed in {}: name another environment with --env",
+        paths.join(", ")
+    ))
+}
+
+/// `torch-once`: no second torch stands behind the first.
+pub fn once(subject: &Subject<'_>) -> Outcome {
+    let Some(torch) = subject.torch() else { return Outcome::Apart };
+    let others = torch.python.torch.as_ref().map(|t| t.others.as_slice()).unwrap_or_default();
+    if others.is_empty() {
+        return Outcome::Apart;
+    }
+    let mut finding = Finding::new(
+        Code::LibraryShadowed,
+        Severity::Warning,
+        format!(
+            "two copies of torch are on the path of {}: {} is found first and hides the other",
+            torch.python.path, torch.version
+        ),
+    );
+    for other in others.iter().take(3) {
+        finding = finding.fact(other.clone(), "sys.path");
+    }
+    Outcome::Found(vec![finding
+        .help("`python -m pip uninstall torch` until it says that there is none, then install it once")
+        .help("a copy in ~/.local comes from `pip install --user`: PYTHONNOUSERSITE=1 leaves it out")])
+}
+
+/// `torch-for-cuda`: the build carries code for NVIDIA's GPUs at all.
+pub fn for_cuda(subject: &Subject<'_>) -> Outcome {
+    let Some(torch) = subject.torch() else { return Outcome::Apart };
+    let (code, message, word) = match &torch.build {
+        Build::Cuda(cuda) => {
+            return Outcome::Passed(format!("torch {} is built with CUDA {cuda}", torch.version));
+        }
+        Build::Pypi => return from_judge(subject, &[Code::CpuOnlyWheel], |_| true),
+        Build::Cpu => (
+            Code::CpuOnlyWheel,
+            format!(
+                "torch {} is a build for the CPU: it has no GPU code, so torch.cuda.is_available() is False whatever the driver",
+                torch.version
+            ),
+            "cpu",
+        ),
+        Build::Foreign(word) => (
+            Code::ArchNotInBinary,
+            format!(
+                "torch {} is built for another maker's GPUs ({word}): it has no code for NVIDIA's",
+                torch.version
+            ),
+            word.as_str(),
+        ),
+    };
+    let mut finding = Finding::new(code, Severity::Error, message);
+    let source = format!("version.py of {}", torch.python.path);
+    finding = finding.fact(format!("torch.version.cuda is None ({word})"), source);
+    if let Some(why) = why_cpu(subject, &torch) {
+        finding = finding.fact(why.0, why.1);
+    }
+    for help in install_lines(subject, &torch) {
+        finding = finding.help(help);
+    }
+    Outcome::Found(vec![finding])
+}
+
+/// How a build without CUDA came here, when a fact says so.
+fn why_cpu(subject: &Subject<'_>, torch: &Torch<'_>) -> Option<(String, String)> {
+    let origin = torch.python.origins.get("torch");
+    if let Some(origin) = origin {
+        return Some((
+            format!("it was installed from {}", shown(origin)),
+            "direct_url.json".into(),
+        ));
+    }
+    if torch.python.kind == "conda" && !torch.version.contains('+') {
+        return Some(("conda picks its build for the CPU where it sees no driver while it installs, as in `docker build`".into(), "document: conda's virtual package __cuda".into()));
+    }
+    let release = torch.parsed.as_ref()?.release()?;
+    let platform = subject.facts.system.platform?;
+    let row = subject.matrix.release(release)?;
+    let pypi = row.pypi.get(&platform)?;
+    if pypi.cuda().is_none() && !torch.version.contains("rocm") {
+        return Some((
+            format!(
+                "for {platform} PyPI serves torch {release} without CUDA: a plain `pip install torch` gets this build"
+            ),
+            format!("matrix row torch/{release}"),
+        ));
+    }
+    (torch.version.ends_with("+cpu")).then(|| {
+        (
+            "builds with the label +cpu come from the index https://download.pytorch.org/whl/cpu"
+                .into(),
+            format!("matrix row torch/{release}"),
+        )
+    })
+}
+
+/// Install lines of builds that run on these cards and this driver, nearest first: of the same
+/// release, and of the newest one where that has none.
+fn install_lines(subject: &Subject<'_>, torch: &Torch<'_>) -> Vec<String> {
+    let release = torch.parsed.as_ref().and_then(|v| v.release());
+    let same = release.and_then(|release| build_for(subject, release));
+    let found = same.or_else(|| {
+        let releases = subject.matrix.releases.iter().rev();
+        releases.filter(|r| Some(r.version) != release).find_map(|r| build_for(subject, r.version))
+    });
+    match found {
+        Some((release, variant, on_pypi)) => {
+            let index = if on_pypi {
+                String::new()
+            } else {
+                format!(" --index-url https://download.pytorch.org/whl/{variant}")
+            };
+            let runs = if subject.cards().is_empty() {
+                ""
+            } else {
+                ", which runs on this card and driver"
+            };
+            vec![format!(
+                "install torch {release}+{variant}{runs}: `{} install --force-reinstall torch=={release}{index}`",
+                pip(torch.python)
+            )]
+        }
+        None => vec![
+            "`gpuseal resolve --gpu CARD --driver VERSION` finds a build for card and driver"
+                .into(),
+        ],
+    }
+}
+
+fn pip(python: &Python) -> String {
+    match python.kind.as_str() {
+        "uv" => "uv pip".into(),
+        _ => format!("{} -m pip", python.path),
+    }
+}
+
+/// The newest build of a release that cards, driver, platform and Python of this machine take.
+fn build_for(
+    subject: &Subject<'_>,
+    release: TorchRelease,
+) -> Option<(TorchRelease, crate::domain::WheelVariant, bool)> {
+    let row = subject.matrix.release(release)?;
+    let case = subject.case();
+    let platform = case.platform();
+    let mut fits: Vec<_> = row
+        .variants
+        .iter()
+        .filter(|variant| variant.cuda.is_some() && variant.build(platform).is_some())
+        .filter(|variant| {
+            let torch = format!("{release}+{}", variant.name).parse().ok();
+            let judged = judge(&Case { torch, ..case.clone() }, subject.matrix);
+            matches!(judged.verdict, Code::Ok | Code::OkViaPtxJit)
+        })
+        .collect();
+    fits.sort_by_key(|v| (row.pypi.get(&platform) == Some(&v.name), v.official, v.cuda));
+    let best = fits.last()?;
+    Some((release, best.name, row.pypi.get(&platform) == Some(&best.name)))
+}
+
+/// What `resolve` says about torch on this machine, of these codes.
+fn from_judge(subject: &Subject<'_>, codes: &[Code], keep: impl Fn(&Finding) -> bool) -> Outcome {
+    let mut findings = only(judged(subject).findings, codes);
+    findings.retain(keep);
+    if findings.is_empty() { Outcome::Apart } else { Outcome::Found(findings) }
+}
+
+fn judged<'s>(subject: &Subject<'s>) -> Judgement<'s> {
+    let jit = ["CUDA_DISABLE_PTX_JIT", "CUDA_FORCE_PTX_JIT"];
+    let env =
+        jit.iter().filter_map(|name| Some(((*name).to_owned(), subject.var(name)?.to_owned())));
+    subject.judged(&Case { env: env.collect(), ..subject.case() })
+}
+
+/// `driver-starts-torch`: the driver is new enough for torch's CUDA.
+pub fn driver_fits(subject: &Subject<'_>) -> Outcome {
+    let Some(torch) = subject.torch() else { return Outcome::Apart };
+    let Build::Cuda(cuda) = torch.build else {
+        return if torch.build == Build::Pypi {
+            from_judge(subject, &[Code::DriverTooOld], |_| true)
+        } else {
+            Outcome::Apart
+        };
+    };
+    let Some(driver) = subject.driver() else {
+        return Outcome::Skipped(format!(
+            "no driver told its version: whether it starts CUDA {cuda} is not known"
+        ));
+    };
+    if user_driver::by_compat(subject) {
+        return Outcome::Passed(format!(
+            "CUDA {cuda} runs by cuda-compat on driver {}",
+            driver.value
+        ));
+    }
+    if subject.is_jetson() {
+        return Outcome::Skipped(format!(
+            "whether this JetPack runs CUDA {cuda} stands in no table"
+        ));
+    }
+    let mut judgement = judged(subject);
+    if judgement.wheel.is_none()
+        && torch
+            .parsed
+            .as_ref()
+            .and_then(|v| v.release())
+            .is_none_or(|r| subject.matrix.release(r).is_none())
+    {
+        // No row for this torch; its CUDA is known all the same.
+        let platform = subject.case().platform();
+        let fit = physics::driver_fit(subject.matrix, cuda, driver.value, platform);
+        if fit == physics::DriverFit::TooOld && !subject.proven() {
+            let floor = physics::driver_floor(subject.matrix, cuda, platform, false);
+            let floor = floor.map_or_else(|| "a newer one".into(), |v| v.to_string());
+            return Outcome::Found(vec![
+                Finding::new(Code::DriverTooOld, Severity::Error, format!(
+                    "torch {} is built with CUDA {cuda}, which needs driver {floor} or newer; the driver is {}", torch.version, driver.value
+                ))
+                .fact(format!("driver {}", driver.value), &driver.source)
+                .help(format!("raise the driver to {floor}")),
+            ]);
+        }
+        return Outcome::Passed(format!("driver {} starts CUDA {cuda}", driver.value));
+    }
+    // Lists of code are those of PyTorch's own wheels; imported ones are judged by `torch-has-code`.
+    let by_ptx = |f: &Finding| f.message.contains(" serves ");
+    let own_list = torch.told().is_some_and(|t| t.arch_list.is_some());
+    judgement.findings.retain(|f| !by_ptx(f) || torch.wheel && !own_list);
+    let mut findings = only(judgement.findings, &[Code::DriverTooOld]);
+    for finding in &mut findings {
+        add_forward(subject, finding);
+    }
+    if findings.is_empty() {
+        Outcome::Passed(format!("driver {} starts CUDA {cuda}", driver.value))
+    } else {
+        Outcome::Found(findings)
+    }
+}
+
+/// Where an older driver may be kept by cuda-compat, that is a way too.
+fn add_forward(subject: &Subject<'_>, finding: &mut Finding) {
+    let case = Case { allow_forward_compat: true, ..subject.case() };
+    let with = judge(&case, subject.matrix);
+    let works = with.driver.mode == Some(crate::resolve::DriverMode::ForwardCompat);
+    if works
+        && let Some(told) = with.findings.iter().find(|f| f.message.contains("by the package"))
+        && let Some(package) =
+            told.message.split("by the package ").nth(1).and_then(|rest| rest.split(',').next())
+    {
+        finding.help.push(format!(
+            "or keep the driver and add {package} to the image: its cards are entitled to it"
+        ));
+    }
+}
+
+/// `torch-has-code`: every card finds code in torch.
+pub fn has_code(subject: &Subject<'_>) -> Outcome {
+    let Some(torch) = subject.torch() else { return Outcome::Apart };
+    if matches!(torch.build, Build::Cpu | Build::Foreign(_)) {
+        return Outcome::Apart;
+    }
+    let cards = subject.cards();
+    if cards.is_empty() {
+        return Outcome::Skipped("no card was named, so its code could not be looked for".into());
+    }
+    let list =
+        torch.told().and_then(|told| told.arch_list.as_deref()).filter(|list| !list.is_empty());
+    let codes = &[Code::ArchNotInBinary, Code::OkViaPtxJit, Code::EnvPath];
+    let mut findings = only(judged(subject).findings, codes);
+    // Notes on parts of the file, and on the file of a wheel that this is not.
+    findings.retain(|f| torch.wheel && f.severity != Severity::Warning);
+    if let Some(list) = list {
+        findings = by_own_list(subject, &torch, list, &cards, findings);
+    } else if !torch.wheel {
+        return Outcome::Skipped(format!(
+            "torch {} is no wheel of PyTorch's: only torch itself can list its code, and it was not asked",
+            torch.version
+        ));
+    }
+    let broken = findings.iter().filter(|f| f.severity == Severity::Error).count();
+    // Beside a card that is served, an old one (often for the display) is a catch and no break.
+    if broken > 0 && broken < cards.len() {
+        for finding in findings.iter_mut().filter(|f| f.severity == Severity::Error) {
+            finding.severity = Severity::Warning;
+            finding.help.insert(
+                0,
+                "leave it out: CUDA_VISIBLE_DEVICES with the indices of the others".into(),
+            );
+        }
+    }
+    if findings.iter().any(|f| f.severity < Severity::Note) {
+        findings.sort_by_key(|f| f.severity);
+        return Outcome::Found(findings);
+    }
+    if list.is_none()
+        && only(judged(subject).findings, &[Code::Unknown])
+            .iter()
+            .any(|f| f.message.contains("code for"))
+    {
+        return Outcome::Skipped(format!("nobody has read the code of torch {}", torch.version));
+    }
+    let ptx = findings.iter().any(|f| f.code == Code::OkViaPtxJit);
+    if ptx {
+        return Outcome::Found(findings);
+    }
+    let names: Vec<_> = cards.iter().map(|c| format!("{} ({})", c.name, c.capability)).collect();
+    Outcome::Passed(format!("has code for {}", names.join(", ")))
+}
+
+/// The list that torch printed itself wins over any table.
+fn by_own_list(
+    subject: &Subject<'_>,
+    torch: &Torch<'_>,
+    list: &[CodeTarget],
+    cards: &[GpuMatch],
+    told: Vec<Finding>,
+) -> Vec<Finding> {
+    let code = CodeList {
+        sass: Some(list.iter().copied().filter(|c| !c.ptx).collect()),
+        ptx: Some(list.iter().copied().filter(|c| c.ptx).collect()),
+    };
+    let words = list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let mut findings: Vec<Finding> =
+        told.iter().filter(|f| f.code == Code::EnvPath).cloned().collect();
+    for card in cards {
+        let fact = |finding: Finding| {
+            finding.fact(format!("its code: {words}"), "torch.cuda.get_arch_list()")
+        };
+        match physics::served(subject.matrix, &code, None, card.capability) {
+            Served::Exact(_) | Served::SameMajor(_) | Served::Unknown => (),
+            Served::Ptx(ptx) => findings.push(fact(Finding::new(Code::OkViaPtxJit, Severity::Note, format!(
+                "{} ({}) is served by {ptx}: the driver compiles it at the first start, which takes minutes", card.name, card.capability
+            )))),
+            Served::Nothing => {
+                let mut finding = fact(Finding::new(Code::ArchNotInBinary, Severity::Error, format!(
+                    "torch {} has no code that {} (compute capability {}) can run", torch.version, card.name, card.capability
+                )));
+                let same = told.iter().find(|f| f.code == Code::ArchNotInBinary && f.message.contains(&card.name));
+                finding.help = same.map(|f| f.help.clone()).unwrap_or_default();
+                let lines = install_lines(subject, torch);
+                finding.help.splice(0..0, lines);
+                findings.push(finding);
+            }
+        }
+    }
+    findings
+}
+
+/// `torch-imports`: `import torch` comes to its end.
+pub fn imports(subject: &Subject<'_>) -> Outcome {
+    let Some(torch) = subject.torch() else { return Outcome::Apart };
+    let failure = match &torch.python.imported {
+        None => return Outcome::Skipped("torch was not run".into()),
+        Some(Answer::Told(_)) => return Outcome::Passed("torch can be imported".into()),
+        Some(Answer::Absent(words)) => return Outcome::Skipped(shown(words)),
+        Some(Answer::Hung(phase)) => {
+            return follows(subject, &format!("torch does not come back from {phase}")).unwrap_or_else(|| {
+                Outcome::Found(vec![
+                    Finding::new(Code::DriverState, Severity::Error, format!("torch does not come back from {phase}"))
+                        .help("look for Xid lines: `sudo dmesg | grep -i xid`, and for programs that hang on the GPU; reboot"),
+                ])
+            });
+        }
+        Some(Answer::Crashed(how)) => {
+            return follows(subject, &format!("Python died while torch was imported: {how}")).unwrap_or_else(|| {
+                Outcome::Found(vec![
+                    Finding::new(Code::Unknown, Severity::Error, format!("Python died while torch was imported: {how}"))
+                        .help("`python -X faulthandler -c 'import torch'` shows where; two builds of CUDA packages in one environment are the usual reason: make it anew"),
+                ])
+            });
+        }
+        Some(Answer::Failed(failure)) => failure,
+    };
+    let words = shown(&failure.text);
+    let has = |word: &str| failure.text.contains(word);
+    let pair = subject.facts.env.contains_key("LD_LIBRARY_PATH");
+    let (code, message, help) = if has("GLIBCXX_") || has("CXXABI_") {
+        (
+            Code::LibraryShadowed,
+            "an older libstdc++ is loaded before the one that torch needs",
+            "take a newer libstdc++ (conda: `conda install -c conda-forge libstdcxx-ng`), or take conda's out of LD_LIBRARY_PATH",
+        )
+    } else if has("GLIBC_") {
+        (
+            Code::GlibcTooOld,
+            "the C library of this system is older than torch needs",
+            "take a newer distribution or image, or an older torch",
+        )
+    } else if has("undefined symbol")
+        && (has("libnvJitLink")
+            || has("__nvJitLink")
+            || has("libcusparse")
+            || has("libcublas")
+            || has("cudnn")
+            || has("ncclComm"))
+    {
+        (
+            Code::LibraryShadowed,
+            "torch meets a CUDA library of another version than its own",
+            if pair {
+                "unset LD_LIBRARY_PATH: the wheels find their own libraries"
+            } else {
+                "make the environment anew, so that torch and its nvidia-* packages are of one build"
+            },
+        )
+    } else if has("cannot open shared object file") {
+        (
+            Code::CompanionMismatch,
+            "a library that torch was built with is missing from its environment",
+            "install torch again with its dependencies: `pip install --force-reinstall torch`",
+        )
+    } else {
+        (
+            Code::Unknown,
+            "torch cannot be imported",
+            "`gpuseal diagnose` reads the whole text that Python printed",
+        )
+    };
+    Outcome::Found(vec![
+        Finding::new(code, Severity::Error, message).fact(words, "import torch").help(help),
+    ])
+}
+
+/// `torch-companions`: what lives on torch belongs to it.
+pub fn companions(subject: &Subject<'_>) -> Outcome {
+    let Some(torch) = subject.torch().filter(|t| t.wheel) else { return Outcome::Apart };
+    if matches!(torch.build, Build::Cpu | Build::Foreign(_)) {
+        return Outcome::Apart;
+    }
+    let with = subject.companions();
+    if with.is_empty() {
+        return Outcome::Apart;
+    }
+    let names: Vec<_> = with.iter().map(|p| p.name.clone()).collect();
+    let case = Case { with, driver: None, gpus: Vec::new(), ..subject.case() };
+    // A product of torch's proves nothing about the packages beside it.
+    let judgement = judge(&case, subject.matrix);
+    let mut findings = only(judgement.findings, &[Code::CompanionMismatch, Code::AbiMismatch]);
+    findings.retain(|f| f.severity < Severity::Note);
+    if findings.is_empty() {
+        Outcome::Passed(format!("{} fit torch", names.join(", ")))
+    } else {
+        Outcome::Found(findings)
+    }
+}
+
+/// `cuda-packages`: the nvidia-* packages are those that torch pins, all of one CUDA.
+pub fn cuda_packages(subject: &Subject<'_>) -> Outcome {
+    let Some(torch) = subject.torch().filter(|t| t.wheel) else { return Outcome::Apart };
+    let Build::Cuda(cuda) = torch.build else { return Outcome::Apart };
+    let ours: Vec<(&String, &String)> =
+        torch.python.packages.iter().filter(|(name, _)| name.starts_with("nvidia-")).collect();
+    if ours.is_empty() {
+        return Outcome::Apart;
+    }
+    let mut findings = Vec::new();
+    let major = |name: &str| name.rsplit_once("-cu").and_then(|(_, n)| n.parse::<u16>().ok());
+    let other: BTreeSet<_> =
+        ours.iter().filter_map(|(name, _)| major(name)).filter(|m| *m != cuda.major).collect();
+    for major in other {
+        let names: Vec<_> = ours
+            .iter()
+            .filter(|(n, _)| n.ends_with(&format!("-cu{major}")))
+            .map(|(n, _)| n.as_str())
+            .take(4)
+            .collect();
+        findings.push(
+            Finding::new(
+                Code::CompanionMismatch,
+                Severity::Warning,
+                format!(
+                    "packages of CUDA {major} stand beside a torch of CUDA {cuda}: {}",
+                    names.join(", ")
+                ),
+            )
+            .help(format!(
+                "remove what nothing else needs: `{} uninstall {}`",
+                pip(torch.python),
+                names.join(" ")
+            )),
+        );
+    }
+    let release =
+        torch.parsed.as_ref().and_then(|v| v.release()).and_then(|r| subject.matrix.release(r));
+    let variant = release.and_then(|r| r.variants.iter().find(|v| v.cuda == Some(cuda.series())));
+    for (name, spec) in variant.and_then(|v| v.requires.as_ref()).into_iter().flatten() {
+        let Some((_, installed)) = ours.iter().find(|(n, _)| *n == name) else { continue };
+        let (Ok(spec), Ok(version)) =
+            (spec.parse::<pep440_rs::VersionSpecifiers>(), installed.parse::<pep440_rs::Version>())
+        else {
+            continue;
+        };
+        if spec.contains(&version) {
+            continue;
+        }
+        findings.push(
+            Finding::new(
+                Code::CompanionMismatch,
+                Severity::Warning,
+                format!(
+                    "{name} {installed} is installed, torch {} pins {name}{spec}",
+                    torch.version
+                ),
+            )
+            .fact(
+                format!("{name}{spec} stands in torch's metadata"),
+                release.map_or_else(String::new, |r| format!("matrix row torch/{}", r.version)),
+            )
+            .help(format!("`{} install \"{name}{spec}\"`", pip(torch.python))),
+        );
+    }
+    if findings.is_empty() {
+        Outcome::Passed("its nvidia-* packages are those that it pins".into())
+    } else {
+        Outcome::Found(findings)
+    }
+}
+
+/// `cudnn-has-code`: the cuDNN that came with torch has code for the cards.
+pub fn cudnn(subject: &Subject<'_>) -> Outcome {
+    let Some(torch) = subject.torch().filter(|t| t.wheel) else { return Outcome::Apart };
+    let judgement = judge(&subject.case(), subject.matrix);
+    let pinned = judgement.wheel.and_then(|w| w.variant.cudnn).map(|v| v.to_string());
+    let mut installed =
+        torch.python.packages.iter().filter(|(name, _)| name.starts_with("nvidia-cudnn"));
+    // Another one than torch pins has another list.
+    if installed.any(|(_, version)| Some(version) != pinned.as_ref()) {
+        return Outcome::Skipped("cuDNN is not the one that torch pins".into());
+    }
+    let findings = only(judgement.findings, &[Code::CudnnMismatch]);
+    if findings.is_empty() { Outcome::Apart } else { Outcome::Found(findings) }
+}
