@@ -120,8 +120,7 @@ pub fn read(text: impl BufRead, matrix: &Matrix) -> io::Result<Diagnosis> {
     let lines: Vec<(usize, &str)> =
         scan.kept.iter().map(|(number, line)| (*number, line.text.as_str())).collect();
     let said = facts(&lines, matrix);
-    let _ = said;
-    Ok(rank::rank(&scan, hits, matrix))
+    Ok(rank::rank(&scan, hits, said, matrix))
 }
 
 /// The first place of each message at which its pattern and its neighbours hold, in the order of the text.
@@ -212,8 +211,8 @@ fn filled(text: &str, values: &BTreeMap<String, String>) -> Option<String> {
 }
 
 /// The order in which matches of one kind are believed.
-fn weight(message: &Message) -> (Tells, bool) {
-    (message.tells, message.certainty == Certainty::Possible)
+fn weight(message: &Message) -> (Tells, Certainty) {
+    (message.tells, message.certainty)
 }
 
 #[cfg(test)]

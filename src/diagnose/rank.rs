@@ -1,56 +1,97 @@
-//! Of several messages, the root: causes before symptoms, the first before what follows from it.
+//! Of several messages, the root: causes before symptoms, the first before what follows from it; and
+//! what the versions in the text say, where no message names a cause.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::advice::for_cause;
+use super::hidden::hidden;
 use super::scan::{Scan, squeezed};
-use super::{Diagnosis, Hit, Match, Role, filled, weight};
-use crate::domain::{Code, shown};
+use super::situation::Situation;
+use super::{Diagnosis, Hit, Match, Role, Said, filled, weight};
+use crate::domain::{Code, Severity, shown};
 use crate::matrix::{Certainty, Matrix, Tells};
 
 /// Puts the hits in order and into words.
-pub(super) fn rank(scan: &Scan, mut hits: Vec<Hit<'_>>, matrix: &Matrix) -> Diagnosis {
-    let met: BTreeSet<&str> = hits.iter().map(|hit| hit.message.id.as_str()).collect();
-    let hidden: BTreeSet<String> = hits
-        .iter()
-        .filter(|hit| met.contains(hit.message.id.as_str()))
-        .flat_map(|hit| hit.message.hides.iter().cloned())
-        .collect();
+pub(super) fn rank(
+    scan: &Scan,
+    mut hits: Vec<Hit<'_>>,
+    mut said: Said,
+    matrix: &Matrix,
+) -> Diagnosis {
+    let hidden_by_others: BTreeSet<&str> =
+        hits.iter().flat_map(|hit| hit.message.hides.iter().map(String::as_str)).collect();
     let role = |hit: &Hit<'_>| match hit.message.tells {
-        _ if hidden.contains(&hit.message.id) => Role::Consequence,
+        _ if hidden_by_others.contains(hit.message.id.as_str()) => Role::Consequence,
         Tells::Hint => Role::Hint,
         _ => Role::Other,
     };
     hits.sort_by_key(|hit| (role(hit), weight(hit.message), hit.first));
-    let rooted = hits.first().is_some_and(|hit| role(hit) == Role::Other);
+    let first = hits.first().filter(|hit| role(hit) == Role::Other);
+    let named = first.is_some_and(|hit| hit.message.tells == Tells::Cause);
     // What several causes end in is no second trouble beside a cause.
-    let by_cause = rooted && hits.first().is_some_and(|hit| hit.message.tells == Tells::Cause);
+    let mut findings = hidden(&said, matrix);
+    let told = findings.iter().find(|f| f.severity == Severity::Error).map(|f| f.code);
+    let by_facts = told.filter(|code| !named || first.is_some_and(|hit| precedes(*code, hit)));
     let matches: Vec<Match> = hits
         .iter()
         .enumerate()
         .map(|(at, hit)| {
             let role = match role(hit) {
-                Role::Other if at == 0 && rooted => Role::Root,
-                Role::Other if by_cause && hit.message.tells == Tells::Symptom => Role::Consequence,
+                Role::Other if at == 0 && by_facts.is_none() => Role::Root,
+                Role::Other if hit.message.tells == Tells::Symptom && (named || by_facts.is_some()) => {
+                    Role::Consequence
+                }
                 other => other,
             };
-            told(scan, hit, role, matrix)
+            worded(scan, hit, role, &said, matrix)
         })
         .collect();
-    let verdict = matches.first().filter(|m| m.is_root()).map_or(Code::Unknown, |m| m.code);
-    Diagnosis { verdict, matches, findings: Vec::new(), read: Vec::new(), lines: scan.lines }
+    let root = matches.iter().find(|m| m.is_root());
+    let verdict = match (root, by_facts) {
+        (_, Some(code)) => code,
+        (Some(root), None) => root.code,
+        (None, None) if matches.is_empty() && works(&said) => Code::Ok,
+        (None, None) => Code::Unknown,
+    };
+    // What a message says already is not said twice.
+    let spoken: BTreeSet<Code> = matches
+        .iter()
+        .filter(|m| matches!(m.role, Role::Root | Role::Other))
+        .map(|m| m.code)
+        .collect();
+    findings.retain(|finding| by_facts == Some(finding.code) || !spoken.contains(&finding.code));
+    let read = std::mem::take(&mut said.seen);
+    Diagnosis { verdict, matches, findings, read, lines: scan.lines }
 }
 
-fn told(scan: &Scan, hit: &Hit<'_>, role: Role, matrix: &Matrix) -> Match {
+/// Whether what the versions say breaks an earlier link of the chain than a message that more than one
+/// cause can bring about.
+fn precedes(code: Code, hit: &Hit<'_>) -> bool {
+    hit.message.certainty == Certainty::Possible && code < hit.message.code
+}
+
+/// The text shows that torch found its GPU.
+fn works(said: &Said) -> bool {
+    said.available == Some(true)
+}
+
+fn worded(scan: &Scan, hit: &Hit<'_>, role: Role, said: &Said, matrix: &Matrix) -> Match {
     let message = hit.message;
-    let values: BTreeMap<String, String> = hit.captures.clone();
+    let values = values(said, &hit.captures, matrix);
+    let advice = match role {
+        Role::Root | Role::Other => for_cause(message.code, said, &hit.captures, matrix),
+        Role::Consequence | Role::Hint => super::advice::Advice::default(),
+    };
+    let mut fix = advice.fix;
+    fix.extend(message.fix.iter().filter_map(|line| filled(line, &values)));
     let mut sources: Vec<String> = message.evidence.iter().map(|e| matrix.cite(e)).collect();
     sources.extend(message.seen.iter().cloned());
     Match {
         message: message.id.clone(),
-        code: message.code,
+        code: advice.code.unwrap_or(message.code),
         role,
         cause: filled(&message.cause, &values).unwrap_or_else(|| message.code.meaning().to_owned()),
-        fix: message.fix.iter().filter_map(|line| filled(line, &values)).collect(),
+        fix,
         line: hit.first,
         text: quoted(scan, hit),
         count: hit.count,
@@ -61,6 +102,32 @@ fn told(scan: &Scan, hit: &Hit<'_>, role: Role, matrix: &Matrix) -> Match {
         },
         sources,
     }
+}
+
+/// What fills the holes: what the message itself named, then what stands elsewhere in the text.
+fn values(
+    said: &Said,
+    captures: &BTreeMap<String, String>,
+    matrix: &Matrix,
+) -> BTreeMap<String, String> {
+    let here = Situation::of(said, captures, matrix);
+    let mut values = BTreeMap::new();
+    let mut put = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            values.insert(name.to_owned(), value);
+        }
+    };
+    put("torch", here.torch.as_ref().map(ToString::to_string));
+    put("variant", here.variant().map(|v| v.to_string()));
+    put("cuda", here.cuda.map(|c| c.to_string()));
+    put("driver", here.driver.as_ref().map(|d| d.spec.to_string()));
+    put("gpu", here.cards.first().map(|card| card.name.clone()));
+    put("capability", here.cards.first().map(|card| card.capability.to_string()));
+    put("python", here.python.map(|p| p.to_string()));
+    put("platform", here.platform.map(|p| p.to_string()));
+    put("nvcc", here.nvcc.map(|n| n.to_string()));
+    values.extend(captures.iter().map(|(name, value)| (name.clone(), value.clone())));
+    values
 }
 
 /// Characters of a line that are quoted before its message, where the line is long.
