@@ -152,11 +152,12 @@ fn old_driver(here: &Situation<'_>) -> Vec<String> {
         }
         only_ptx = reaches(floor);
         let need = if only_ptx { native } else { floor };
-        let last = here.cards.iter().filter_map(|c| matrix.generation(c.capability)?.last_branch).min();
-        let wheel = here.torch.as_ref().map_or_else(
-            || format!("CUDA {cuda}"),
-            |torch| format!("torch {torch} (CUDA {cuda})"),
-        );
+        let last =
+            here.cards.iter().filter_map(|c| matrix.generation(c.capability)?.last_branch).min();
+        let wheel = here
+            .torch
+            .as_ref()
+            .map_or_else(|| format!("CUDA {cuda}"), |torch| format!("torch {torch} (CUDA {cuda})"));
         if let Some(need) = need.filter(|need| last.is_none_or(|last| need.branch <= last)) {
             let place = if here.wsl { " in Windows, which WSL2 uses," } else { "" };
             let whole = native.filter(|native| *native > need).map_or_else(String::new, |native| {
@@ -228,7 +229,9 @@ fn cpu_build(here: &Situation<'_>) -> Vec<String> {
     let Some(found) = search.nearest(true, &|_| true) else { return Vec::new() };
     let first = here.release().filter(|release| {
         let release = here.matrix.release(*release);
-        release.is_some_and(|r| r.variants.iter().all(|v| v.cuda.is_none() || v.build(platform).is_none()))
+        release.is_some_and(|r| {
+            r.variants.iter().all(|v| v.cuda.is_none() || v.build(platform).is_none())
+        })
     });
     let why = match first {
         Some(release) => format!(": of torch {release} there is no CUDA build for {platform}"),
@@ -252,14 +255,22 @@ fn no_file(here: &Situation<'_>, said: &Said, captures: &BTreeMap<String, String
     if !platform.has_cuda() {
         let cuda = here.variant().is_some_and(|variant| variant != WheelVariant::Cpu);
         return if cuda {
-            let fix = format!("leave out the label: there is no CUDA build of torch for {platform}");
+            let fix =
+                format!("leave out the label: there is no CUDA build of torch for {platform}");
             Advice { code: Some(Code::NoCudaPlatform), fix: vec![fix] }
         } else {
             Advice::default()
         };
     }
     let index = here.index.clone();
-    let case = Case { index, gpus: Vec::new(), driver: None, with: Vec::new(), env: Vec::new(), ..here.case() };
+    let case = Case {
+        index,
+        gpus: Vec::new(),
+        driver: None,
+        with: Vec::new(),
+        env: Vec::new(),
+        ..here.case()
+    };
     let judged = judge(&case, here.matrix);
     let code = matches!(
         judged.verdict,
@@ -293,7 +304,8 @@ fn asked_torch(said: &Said, captures: &BTreeMap<String, String>) -> Option<Torch
     let named = captures.get("package").is_none_or(|name| name == "torch");
     let captured = captures.get("version").filter(|_| named).and_then(|text| text.parse().ok());
     captured.or_else(|| {
-        let asked = said.asked.iter().find(|asked| asked.name == "torch" && !asked.version.is_empty());
+        let asked =
+            said.asked.iter().find(|asked| asked.name == "torch" && !asked.version.is_empty());
         asked.and_then(|asked| asked.version.parse().ok())
     })
 }
@@ -329,7 +341,10 @@ fn companions(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<
             release.train.get(name).is_some_and(|train| train.exact.iter().any(|v| v == public))
         });
         if let Some(owner) = owner.filter(|owner| owner.version != release.version) {
-            fix.push(format!("or keep {name} {version} and take torch {}, to which it belongs", owner.version));
+            fix.push(format!(
+                "or keep {name} {version} and take torch {}, to which it belongs",
+                owner.version
+            ));
         }
     }
     fix
@@ -339,7 +354,9 @@ fn companions(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<
 fn toolkit(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<String> {
     let matrix = here.matrix;
     let mut fix = Vec::new();
-    let wanted = ["arch", "capability"].iter().find_map(|key| super::situation::capability(captures.get(*key)?));
+    let wanted = ["arch", "capability"]
+        .iter()
+        .find_map(|key| super::situation::capability(captures.get(*key)?));
     if let Some(wanted) = wanted {
         let range: Vec<_> = matrix
             .compilers
@@ -353,9 +370,13 @@ fn toolkit(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<Str
             } else {
                 format!("{first} to {last}")
             };
-            fix.push(format!("compile with a CUDA toolkit from {end}: those know compute capability {wanted}")
+            fix.push(
+                format!(
+                    "compile with a CUDA toolkit from {end}: those know compute capability {wanted}"
+                )
                 .replace("from", if end.contains("newer") { "" } else { "from" })
-                .replace("  ", " "));
+                .replace("  ", " "),
+            );
         }
         return fix;
     }
@@ -374,8 +395,10 @@ fn toolkit(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<Str
     {
         fix.push(format!("compile with a CUDA {}.x toolkit, best {cuda}, as torch was built: set CUDA_HOME to it", cuda.major));
         let search = Search::new(here);
-        let same_major = |found: &Found<'_>| found.variant.cuda.is_some_and(|c| c.major == nvcc.major);
-        if let Some(found) = search.nearest(true, &same_major).filter(|found| !found.python_dropped) {
+        let same_major =
+            |found: &Found<'_>| found.variant.cuda.is_some_and(|c| c.major == nvcc.major);
+        if let Some(found) = search.nearest(true, &same_major).filter(|found| !found.python_dropped)
+        {
             fix.push(search.take(&found, &format!(", built with the major of nvcc {nvcc}")));
         }
     }

@@ -52,7 +52,9 @@ fn certain(code: Code, said: &Said) -> bool {
     let python = said.facts.pythons.first();
     match code {
         // conda's builds carry other code than those of the same name on the wheel index.
-        Code::ArchNotInBinary | Code::CudnnMismatch => python.is_some_and(|python| python.kind != "conda"),
+        Code::ArchNotInBinary | Code::CudnnMismatch => {
+            python.is_some_and(|python| python.kind != "conda")
+        }
         Code::CpuOnlyWheel => !works && (said.available == Some(false) || shows_nvidia(said)),
         Code::DriverTooOld => !works,
         Code::CompanionMismatch => python.is_some_and(|python| python.torch.is_some()),

@@ -62,7 +62,7 @@ pub enum Role {
     Root,
     /// Something else that is wrong.
     Other,
-    /// It follows from another match.
+    /// It follows from another match, or says the same in other words.
     Consequence,
     /// It says nothing alone.
     Hint,
@@ -71,8 +71,8 @@ pub enum Role {
 /// A message that was recognised.
 #[derive(Debug, Clone)]
 pub struct Match {
-    /// The row of the matrix.
-    pub message: String,
+    /// The row of the matrix; `None`: the versions in the text say it, and no message.
+    pub message: Option<String>,
     /// What it is about.
     pub code: Code,
     /// What it is to the others.

@@ -8,7 +8,7 @@ use super::hidden::hidden;
 use super::scan::{Scan, squeezed};
 use super::situation::Situation;
 use super::{Diagnosis, Hit, Match, Role, Said, filled, weight};
-use crate::domain::{Code, Severity, shown};
+use crate::domain::{Code, Finding, Severity, shown};
 use crate::matrix::{Certainty, Matrix, Tells};
 
 /// Puts the hits in order and into words.
@@ -32,13 +32,15 @@ pub(super) fn rank(
     let mut findings = hidden(&said, matrix);
     let told = findings.iter().find(|f| f.severity == Severity::Error).map(|f| f.code);
     let by_facts = told.filter(|code| !named || first.is_some_and(|hit| precedes(*code, hit)));
-    let matches: Vec<Match> = hits
+    let mut matches: Vec<Match> = hits
         .iter()
         .enumerate()
         .map(|(at, hit)| {
             let role = match role(hit) {
                 Role::Other if at == 0 && by_facts.is_none() => Role::Root,
-                Role::Other if hit.message.tells == Tells::Symptom && (named || by_facts.is_some()) => {
+                Role::Other
+                    if hit.message.tells == Tells::Symptom && (named || by_facts.is_some()) =>
+                {
                     Role::Consequence
                 }
                 other => other,
@@ -46,22 +48,55 @@ pub(super) fn rank(
             worded(scan, hit, role, &said, matrix)
         })
         .collect();
-    let root = matches.iter().find(|m| m.is_root());
-    let verdict = match (root, by_facts) {
-        (_, Some(code)) => code,
-        (Some(root), None) => root.code,
-        (None, None) if matches.is_empty() && works(&said) => Code::Ok,
-        (None, None) => Code::Unknown,
+    if let Some(at) = by_facts.and_then(|code| findings.iter().position(|f| f.code == code)) {
+        matches.insert(0, of_facts(&findings.remove(at), scan, &said));
+    }
+    let root = matches.first().filter(|m| m.is_root()).map(|m| m.code);
+    let verdict = match root {
+        Some(code) => code,
+        None if matches.is_empty() && findings.is_empty() && works(&said) => Code::Ok,
+        None => Code::Unknown,
     };
-    // What a message says already is not said twice.
+    for other in &mut matches {
+        // The same trouble in other words.
+        if other.role == Role::Other && root == Some(other.code) {
+            other.role = Role::Consequence;
+        }
+    }
+    // What was said already is not said twice.
     let spoken: BTreeSet<Code> = matches
         .iter()
         .filter(|m| matches!(m.role, Role::Root | Role::Other))
         .map(|m| m.code)
         .collect();
-    findings.retain(|finding| by_facts == Some(finding.code) || !spoken.contains(&finding.code));
+    findings.retain(|finding| !spoken.contains(&finding.code));
     let read = std::mem::take(&mut said.seen);
     Diagnosis { verdict, matches, findings, read, lines: scan.lines }
+}
+
+/// What the versions say, as the match that it is. It stands where torch or the card is named.
+fn of_facts(finding: &Finding, scan: &Scan, said: &Said) -> Match {
+    let line = ["torch", "gpu", "driver"]
+        .iter()
+        .find_map(|what| said.seen.iter().find(|read| read.what == *what))
+        .or(said.seen.first())
+        .map_or(1, |read| read.line);
+    Match {
+        message: None,
+        code: finding.code,
+        role: Role::Root,
+        cause: finding.message.clone(),
+        fix: finding.help.clone(),
+        line,
+        text: scan.kept.get(&line).map_or_else(String::new, |line| shown(line.text.trim())),
+        count: 1,
+        confidence: Certainty::Likely,
+        sources: finding
+            .facts
+            .iter()
+            .map(|fact| format!("{} [{}]", fact.text, fact.source))
+            .collect(),
+    }
 }
 
 /// Whether what the versions say breaks an earlier link of the chain than a message that more than one
@@ -87,7 +122,7 @@ fn worded(scan: &Scan, hit: &Hit<'_>, role: Role, said: &Said, matrix: &Matrix) 
     let mut sources: Vec<String> = message.evidence.iter().map(|e| matrix.cite(e)).collect();
     sources.extend(message.seen.iter().cloned());
     Match {
-        message: message.id.clone(),
+        message: Some(message.id.clone()),
         code: advice.code.unwrap_or(message.code),
         role,
         cause: filled(&message.cause, &values).unwrap_or_else(|| message.code.meaning().to_owned()),

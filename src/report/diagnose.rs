@@ -7,12 +7,26 @@ use serde::Serialize;
 use super::human::{self, BAD, DIM, GOOD, WARN, paint};
 use super::json_v1::{self, FindingV1};
 use super::matrix_line;
-use crate::diagnose::{Diagnosis, Match, Role};
+use crate::diagnose::{Diagnosis, Match, Read, Role};
 use crate::domain::{Code, Finding, Place, Severity};
 use crate::matrix::{Certainty, Matrix};
 
 /// Matches beside the root that are told in full.
 const MOST: usize = 3;
+
+/// What was read that is told without `-v`.
+const MATTERS: &[&str] = &[
+    "torch",
+    "torch's CUDA",
+    "python",
+    "platform",
+    "gpu",
+    "capability",
+    "driver",
+    "driver's CUDA",
+    "nvcc",
+    "kernel module",
+];
 
 /// Text: the cause on the first line, what it rests on, what to do, then the rest.
 pub fn human(diagnosis: &Diagnosis, matrix: &Matrix, verbose: bool) -> String {
@@ -45,7 +59,7 @@ pub fn human(diagnosis: &Diagnosis, matrix: &Matrix, verbose: bool) -> String {
     }
     for (role, words) in [
         (Role::Other, "also wrong"),
-        (Role::Consequence, "follows from it"),
+        (Role::Consequence, "also seen"),
         (Role::Hint, "says nothing alone"),
     ] {
         let others: Vec<_> = diagnosis.matches.iter().filter(|m| m.role == role).collect();
@@ -70,10 +84,12 @@ pub fn human(diagnosis: &Diagnosis, matrix: &Matrix, verbose: bool) -> String {
     } else if diagnosis.verdict != Code::Ok {
         let _ = writeln!(text, "\nmore: gpuseal explain {}", diagnosis.verdict);
     }
-    if !diagnosis.read.is_empty() {
+    let told = |read: &&Read| verbose || MATTERS.contains(&read.what.as_str());
+    if diagnosis.read.iter().any(|read| told(&read)) {
         let list: Vec<_> = diagnosis
             .read
             .iter()
+            .filter(told)
             .map(|r| format!("{} {} (line {})", r.what, r.value, r.line))
             .collect();
         let _ =
@@ -104,7 +120,7 @@ fn told(item: &Match, verbose: bool, text: &mut String) {
 fn certainty(certainty: Certainty) -> &'static str {
     match certainty {
         Certainty::Certain => "certain: nothing else prints this",
-        Certainty::Likely => "likely: nearly always this, and not proven by the text alone",
+        Certainty::Likely => "likely: the text alone does not prove it",
         Certainty::Possible => "possible: the most frequent of several causes",
     }
 }
@@ -126,7 +142,7 @@ struct MatchV1<'a> {
     line: usize,
     text: &'a str,
     confidence: Certainty,
-    message: &'a str,
+    message: Option<&'a str>,
     role: &'static str,
     count: usize,
     sources: &'a [String],
@@ -151,7 +167,7 @@ pub fn json(diagnosis: &Diagnosis, matrix: &Matrix) -> String {
             line: m.line,
             text: &m.text,
             confidence: m.confidence,
-            message: &m.message,
+            message: m.message.as_deref(),
             role: match m.role {
                 Role::Root => "root",
                 Role::Other => "other",

@@ -37,7 +37,9 @@ impl Names {
                 }
             }
             // `A100`, `H100`, `V100`: as people call cards of data centers.
-            for name in gpu.aliases.iter().chain([&gpu.id]).filter(|_| gpu.kind == GpuKind::Datacenter) {
+            for name in
+                gpu.aliases.iter().chain([&gpu.id]).filter(|_| gpu.kind == GpuKind::Datacenter)
+            {
                 let mut chars = name.chars();
                 let model = name.len() >= 4
                     && name.len() <= 6
@@ -74,7 +76,9 @@ impl Names {
             // Another product may hide behind the name of a known one.
             let after = rest.strip_prefix(' ').unwrap_or_default().to_ascii_lowercase();
             let other = ["ti", "super", "ada", "d", "pro", "max"].iter().any(|word| {
-                after.strip_prefix(word).is_some_and(|r| !r.starts_with(|c: char| c.is_ascii_alphanumeric()))
+                after
+                    .strip_prefix(word)
+                    .is_some_and(|r| !r.starts_with(|c: char| c.is_ascii_alphanumeric()))
             });
             (!other).then_some((name, short))
         });
@@ -101,13 +105,16 @@ pub(super) fn line(draft: &mut Draft<'_>, names: &Names, raw: &str) {
 /// `driver 570.86.16`, `NVRM: loading NVIDIA UNIX x86_64 Kernel Module  575.51.03`, NCCL's own line.
 fn drivers(draft: &mut Draft<'_>, raw: &str) {
     static DRIVER: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?i)\bdriver(?: version)?[ :=v]+([0-9]{3}\.[0-9]{2,3}(?:\.[0-9]{2})?)\b").expect("a pattern")
+        Regex::new(r"(?i)\bdriver(?: version)?[ :=v]+([0-9]{3}\.[0-9]{2,3}(?:\.[0-9]{2})?)\b")
+            .expect("a pattern")
     });
     if let Some((_, rest)) = raw.split_once("NVRM: loading ") {
         super::block::nvrm(draft, rest);
     } else if let Some((_, rest)) = raw.split_once("NCCL INFO cudaDriverVersion ") {
         super::told::thousands(draft, rest);
-    } else if (raw.contains("river")) && let Some(found) = DRIVER.captures(raw) {
+    } else if (raw.contains("river"))
+        && let Some(found) = DRIVER.captures(raw)
+    {
         draft.driver(Rank::Passing, &found[1]);
     }
 }
@@ -145,7 +152,10 @@ fn paths(draft: &mut Draft<'_>, raw: &str) {
         if !model.is_empty() {
             draft.jetson.put(Rank::Replied, format!("NVIDIA Jetson {}", model.join(" ")));
         }
-    } else if raw.contains("-tegra") || raw.contains("L4T ") || raw.contains("+nv2") && raw.contains("torch") && raw.contains("aarch64") {
+    } else if raw.contains("-tegra")
+        || raw.contains("L4T ")
+        || raw.contains("+nv2") && raw.contains("torch") && raw.contains("aarch64")
+    {
         draft.jetson.put(Rank::Passing, "Jetson".into());
     }
 }
@@ -156,7 +166,8 @@ fn images(draft: &mut Draft<'_>, raw: &str) {
         return;
     }
     static IMAGE: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?:[a-z0-9.-]+/)?(?:nvidia/cuda|pytorch/pytorch):([0-9A-Za-z_.-]+)").expect("a pattern")
+        Regex::new(r"(?:[a-z0-9.-]+/)?(?:nvidia/cuda|pytorch/pytorch):([0-9A-Za-z_.-]+)")
+            .expect("a pattern")
     });
     if let Some(found) = IMAGE.find(raw) {
         let image = found.as_str().trim_end_matches('.');
@@ -196,7 +207,9 @@ fn variables(draft: &mut Draft<'_>, raw: &str) {
     let text = ["docker run", "podman run"]
         .iter()
         .find_map(|command| raw.split_once(command))
-        .and_then(|(_, rest)| [" -e ", " --env ", " --env="].iter().find_map(|flag| rest.split_once(flag)))
+        .and_then(|(_, rest)| {
+            [" -e ", " --env ", " --env="].iter().find_map(|flag| rest.split_once(flag))
+        })
         .map_or(text, |(_, rest)| rest);
     let Some((name, rest)) = text.split_once('=') else { return };
     if !NAMES.contains(&name) {

@@ -62,16 +62,30 @@ fn key_value(body: &str) -> Option<(String, &str)> {
 /// Ways to say that there is nothing to say.
 fn is_nothing(value: &str) -> bool {
     let lower = value.to_ascii_lowercase();
-    ["n/a", "none", "no cuda", "could not collect", "not installed", "not found", "unknown", "na", "<fill in>"]
-        .contains(&lower.as_str())
+    [
+        "n/a",
+        "none",
+        "no cuda",
+        "could not collect",
+        "not installed",
+        "not found",
+        "unknown",
+        "na",
+        "<fill in>",
+    ]
+    .contains(&lower.as_str())
 }
 
 /// What torch says of itself, and the Python around it.
 fn of_torch(draft: &mut Draft<'_>, key: &str, value: &str) {
     let rank = Rank::Block;
     match key {
-        "pytorch version" | "torch version" | "pytorch version (gpu?)"
-        | "pytorch version (accelerator?)" | "pytorch.version" | "torch.__version__"
+        "pytorch version"
+        | "torch version"
+        | "pytorch version (gpu?)"
+        | "pytorch version (accelerator?)"
+        | "pytorch.version"
+        | "torch.__version__"
         | "installed pytorch version" => {
             draft.block();
             draft.torch(rank, value.split(' ').next().unwrap_or_default());
@@ -82,7 +96,9 @@ fn of_torch(draft: &mut Draft<'_>, key: &str, value: &str) {
         "pytorch" | "torch" => {
             draft.torch(Rank::Replied, value.split(' ').next().unwrap_or_default());
         }
-        "cuda used to build pytorch" | "torch.version.cuda" | "pytorch cuda version"
+        "cuda used to build pytorch"
+        | "torch.version.cuda"
+        | "pytorch cuda version"
         | "torch cuda version" => {
             if let Ok(cuda) = value.parse::<CudaVersion>() {
                 draft.torch_cuda(rank, Some(cuda));
@@ -93,8 +109,13 @@ fn of_torch(draft: &mut Draft<'_>, key: &str, value: &str) {
             draft.torch_cuda(rank, None);
             draft.other("ROCm");
         }
-        "is cuda available" | "cuda available" | "gpu available" | "torch.cuda.is_available()"
-        | "pytorch gpu available" | "is cuda available (pytorch)" | "torch cuda available"
+        "is cuda available"
+        | "cuda available"
+        | "gpu available"
+        | "torch.cuda.is_available()"
+        | "pytorch gpu available"
+        | "is cuda available (pytorch)"
+        | "torch cuda available"
         | "torch.cuda.is_available" => boolean(draft, rank, value),
         "pytorch.cuda" => {
             if value == "available" {
@@ -107,8 +128,12 @@ fn of_torch(draft: &mut Draft<'_>, key: &str, value: &str) {
         "is npu available" | "pytorch npu available" if value == "True" => draft.other("Ascend"),
         "python version" | "python" | "build.python_version" => draft.python(rank, value),
         "xformers version" | "xformers" => draft.package(rank, "xformers", value),
-        "torchvision version" | "torchvision" => draft.package(Rank::Replied, "torchvision", first(value)),
-        "torchaudio version" | "torchaudio" => draft.package(Rank::Replied, "torchaudio", first(value)),
+        "torchvision version" | "torchvision" => {
+            draft.package(Rank::Replied, "torchvision", first(value))
+        }
+        "torchaudio version" | "torchaudio" => {
+            draft.package(Rank::Replied, "torchaudio", first(value))
+        }
         "triton version" => draft.package(rank, "triton", first(value)),
         "torch.cuda.device_count()" => {
             if let Some(count) = digits::<u32>(value) {
@@ -150,7 +175,9 @@ fn of_machine(draft: &mut Draft<'_>, key: &str, value: &str) {
             }
         }
         "architecture" => machine(draft, value),
-        "nvidia driver version" | "nvidia driver" | "gpu driver version" => draft.driver(rank, value),
+        "nvidia driver version" | "nvidia driver" | "gpu driver version" => {
+            draft.driver(rank, value)
+        }
         // nvidia-smi is read as a whole; this is for a line that somebody copied out of it.
         "driver version" | "driver" => {
             draft.driver(Rank::Replied, value);
@@ -180,8 +207,14 @@ fn of_machine(draft: &mut Draft<'_>, key: &str, value: &str) {
                 draft.here().cudnn.put(rank, number);
             }
         }
-        "gpu type" | "gpu name" | "gpu.name" | "gpu models" | "gpu model" | "gpu device name"
-        | "device name" | "using gpu in script?" => {
+        "gpu type"
+        | "gpu name"
+        | "gpu.name"
+        | "gpu models"
+        | "gpu model"
+        | "gpu device name"
+        | "device name"
+        | "using gpu in script?" => {
             let name = value.split(" (").next().unwrap_or_default();
             if draft.matrix.gpu(name).is_ok() {
                 draft.device(rank, name, None);
@@ -227,7 +260,8 @@ fn os(draft: &mut Draft<'_>, value: &str) {
         draft.platform(Rank::Block, platform);
     } else if lower.starts_with("mac") || lower.contains("darwin") {
         let intel = lower.contains("x86_64");
-        draft.platform(Rank::Block, if intel { Platform::MacosAmd64 } else { Platform::MacosArm64 });
+        draft
+            .platform(Rank::Block, if intel { Platform::MacosAmd64 } else { Platform::MacosArm64 });
     } else if let Some(name) = lower.split([' ', '/']).next().filter(|n| n.len() > 1) {
         let version = lower.split([' ', '(']).find(|w| w.starts_with(|c: char| c.is_ascii_digit()));
         // Patches of a release are the same to every package.

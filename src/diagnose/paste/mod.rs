@@ -238,7 +238,8 @@ impl<'m> Draft<'m> {
 
     /// torch's version, when the text is one.
     fn torch(&mut self, rank: Rank, text: &str) {
-        let text = text.trim_matches(|c: char| matches!(c, '\'' | '"' | ',' | ';' | '`' | '(' | ')'));
+        let text =
+            text.trim_matches(|c: char| matches!(c, '\'' | '"' | ',' | ';' | '`' | '(' | ')'));
         let Some(version) = torch_version(text) else { return };
         self.see("torch", &version);
         let here = self.here();
@@ -354,8 +355,8 @@ impl<'m> Draft<'m> {
         let known = |(_, kit): &(Rank, Toolkit)| kit.cuda == cuda && kit.path == path;
         if self.toolkits.len() < MOST && !self.toolkits.iter().any(known) {
             self.see("nvcc", &cuda.to_string());
-            let first = rank > Rank::Passing
-                && !self.toolkits.iter().any(|(_, kit)| kit.first_on_path);
+            let first =
+                rank > Rank::Passing && !self.toolkits.iter().any(|(_, kit)| kit.first_on_path);
             self.toolkits.push((rank, Toolkit { path: path.into(), cuda, first_on_path: first }));
         }
     }
@@ -392,8 +393,10 @@ impl<'m> Draft<'m> {
             };
             Told::new(module, SOURCE)
         });
-        facts.toolkits =
-            std::mem::take(&mut self.toolkits).into_iter().map(|(_, kit)| Told::new(kit, SOURCE)).collect();
+        facts.toolkits = std::mem::take(&mut self.toolkits)
+            .into_iter()
+            .map(|(_, kit)| Told::new(kit, SOURCE))
+            .collect();
         facts.env = std::mem::take(&mut self.env);
         facts.container = self.image.take().map(|image| {
             let container = crate::host::Container { image: Some(image), ..Default::default() };
@@ -478,10 +481,10 @@ impl Environment {
             return;
         }
         // What the label says counts: of an unlabelled version only a program can tell.
-        let cuda = version.as_deref().and_then(label).map_or_else(
-            || self.cuda.get().copied(),
-            |variant| Some(variant.cuda()),
-        );
+        let cuda = version
+            .as_deref()
+            .and_then(label)
+            .map_or_else(|| self.cuda.get().copied(), |variant| Some(variant.cuda()));
         let version = version.unwrap_or_default();
         let torch = cuda.filter(|_| !version.is_empty()).map(|cuda| crate::host::TorchFiles {
             version: version.clone(),

@@ -195,7 +195,15 @@ fn indexes(draft: &mut Draft<'_>, raw: &str) {
     if !raw.contains("http") {
         return;
     }
-    let told = ["--index-url", "--extra-index-url", "--find-links", "Looking in indexes:", "Looking in links:", "pip install", "-i http"];
+    let told = [
+        "--index-url",
+        "--extra-index-url",
+        "--find-links",
+        "Looking in indexes:",
+        "Looking in links:",
+        "pip install",
+        "-i http",
+    ];
     if !told.iter().any(|word| raw.contains(word)) {
         return;
     }

@@ -63,9 +63,9 @@ impl Replies {
         if self.waiting.is_empty() {
             return banner(draft, raw);
         }
-        let text = raw.split_once("Out[").map_or(raw, |(_, rest)| {
-            rest.split_once(':').map_or(rest, |(_, reply)| reply)
-        });
+        let text = raw
+            .split_once("Out[")
+            .map_or(raw, |(_, rest)| rest.split_once(':').map_or(rest, |(_, reply)| reply));
         let words = words(text);
         let mut taken = false;
         // All on one line, or one on each.
@@ -97,10 +97,10 @@ impl Replies {
             let Some((_, rest)) = raw.split_once(text) else { continue };
             let rest = rest.trim_start_matches([')', '0', '`', '*']);
             let marks = [":", "==", "=", "->", "=>", "returns", "is", "prints", "gives", "→"];
-            let reply = marks
-                .iter()
-                .find_map(|mark| rest.trim_start().strip_prefix(mark))
-                .map(|reply| reply.trim_matches(|c: char| c.is_whitespace() || matches!(c, '`' | '*' | '.')));
+            let reply =
+                marks.iter().find_map(|mark| rest.trim_start().strip_prefix(mark)).map(|reply| {
+                    reply.trim_matches(|c: char| c.is_whitespace() || matches!(c, '`' | '*' | '.'))
+                });
             if let Some(reply) = reply {
                 let word = words(reply).into_iter().next().unwrap_or_default();
                 taken |= answer(draft, *question, &word) || answer(draft, *question, reply);
@@ -202,7 +202,8 @@ fn answer(draft: &mut Draft<'_>, question: Question, text: &str) -> bool {
             let Some(capability) = capability else { return false };
             draft.see("capability", &capability.to_string());
             let known = draft.devices.last().map(|(_, device)| device.name.clone());
-            let name = known.unwrap_or_else(|| format!("sm_{}{}", capability.major, capability.minor));
+            let name =
+                known.unwrap_or_else(|| format!("sm_{}{}", capability.major, capability.minor));
             if let Some(device) = draft.device(rank, &name, None) {
                 device.capability = device.capability.or(Some(capability));
             }

@@ -22,14 +22,21 @@ pub(super) fn line<'l, I: Iterator<Item = &'l str>>(
         let name = before.split_once("Found GPU").map_or(before, |(_, rest)| rest);
         let number = after.find(|c: char| c.is_ascii_digit()).map_or("", |at| &after[at..]);
         let number = number.trim_end_matches('.').split(' ').next().unwrap_or_default();
-        card(draft, name.trim_start_matches(|c: char| c.is_ascii_digit()), number.trim_end_matches(['.', ',']));
+        card(
+            draft,
+            name.trim_start_matches(|c: char| c.is_ascii_digit()),
+            number.trim_end_matches(['.', ',']),
+        );
     } else if let Some((_, after)) = split(body, "supports CUDA capabilities") {
-        let text = if after.contains("sm_") { wide() } else { next().collect::<Vec<_>>().join(" ") };
+        let text =
+            if after.contains("sm_") { wide() } else { next().collect::<Vec<_>>().join(" ") };
         let list = text.split("supports CUDA capabilities").last().unwrap_or_default();
         arch_words(draft, list);
     } else if body.starts_with("- ") && body.contains(" which supports hardware CC ") {
         let target = body[2..].split(' ').next().and_then(|v| v.parse::<ComputeCapability>().ok());
-        if let Some(target) = target.and_then(|c| format!("sm_{}{}", c.major, c.minor).parse::<CodeTarget>().ok()) {
+        if let Some(target) =
+            target.and_then(|c| format!("sm_{}{}", c.major, c.minor).parse::<CodeTarget>().ok())
+        {
             let mut list = draft.here().arch_list.get().cloned().unwrap_or_default();
             list.push(target);
             draft.here().arch_list = super::Slot(Some((Rank::Replied, list)));
@@ -51,11 +58,14 @@ pub(super) fn line<'l, I: Iterator<Item = &'l str>>(
         draft.python(Rank::Replied, version);
     } else if body.contains("requirement torch") || body.contains("found for torch") {
         asked(draft, &wide());
-    } else if body.contains("no version of torch") || body.contains("has no wheels with a matching") {
+    } else if body.contains("no version of torch") || body.contains("has no wheels with a matching")
+    {
         asked_of_uv(draft, &wide());
     } else if let Some((_, after)) = split(body, "PyTorch settings found: CUDA_VERSION=") {
         // bitsandbytes: `CUDA_VERSION=124, Highest Compute Capability: 8.9.`
-        if let Some(cuda) = super::block::build(&format!("cu{}", leading_digits(after))).and_then(|v| v.cuda()) {
+        if let Some(cuda) =
+            super::block::build(&format!("cu{}", leading_digits(after))).and_then(|v| v.cuda())
+        {
             draft.torch_cuda(Rank::Replied, Some(cuda));
         }
     } else {
@@ -83,7 +93,9 @@ fn leading_digits(text: &str) -> &str {
 /// A card that torch names in a warning, with its capability.
 fn card(draft: &mut Draft<'_>, name: &str, capability: &str) {
     // What stands before it on the line is of the logger.
-    let name = ["Warning: ", "WARNING: ", "] "].iter().fold(name, |n, part| n.rsplit(part).next().unwrap_or(n));
+    let name = ["Warning: ", "WARNING: ", "] "]
+        .iter()
+        .fold(name, |n, part| n.rsplit(part).next().unwrap_or(n));
     let name = name.trim();
     let Ok(capability) = capability.parse::<ComputeCapability>() else { return };
     // The name may stand on the line before.
@@ -129,7 +141,8 @@ fn have(body: &str) -> &str {
 /// What pip says it did not find, and the versions that it saw.
 fn asked(draft: &mut Draft<'_>, text: &str) {
     static ASKED: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?:requirement|found for) (torch[a-z]*)(?:==([0-9][0-9A-Za-z.+]*)|$| \(from)").expect("a pattern")
+        Regex::new(r"(?:requirement|found for) (torch[a-z]*)(?:==([0-9][0-9A-Za-z.+]*)|$| \(from)")
+            .expect("a pattern")
     });
     if let Some(found) = ASKED.captures(text) {
         put_asked(draft, &found[1], found.get(2).map_or("", |version| version.as_str()));
@@ -147,7 +160,8 @@ fn asked(draft: &mut Draft<'_>, text: &str) {
 /// The same of uv, in its sentences.
 fn asked_of_uv(draft: &mut Draft<'_>, text: &str) {
     static ASKED: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(torch[a-z]*)==([0-9][0-9A-Za-z.+]*)(?: has no wheels| and|,| we|$)?").expect("a pattern")
+        Regex::new(r"(torch[a-z]*)==([0-9][0-9A-Za-z.+]*)(?: has no wheels| and|,| we|$)?")
+            .expect("a pattern")
     });
     if let Some(found) = ASKED.captures(text) {
         put_asked(draft, &found[1], &found[2]);
