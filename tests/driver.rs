@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use gpuseal::host::{Answer, Cuda, Device, Failure, Nvml};
+use gpuseal::host::{Answer, Cuda, Device, Failure, Nvml, Smi};
 use serde::de::DeserializeOwned;
 
 /// Folder of a driver: `new`, or `old`, which lacks the functions of later years.
@@ -49,10 +49,14 @@ fn driver(age: &str) -> PathBuf {
 fn asked<T: DeserializeOwned>(library: &str, folder: &Path, faults: &str) -> Answer<T> {
     let mut command = support::gpuseal(folder);
     command
-        .args(["host-probe", "--library", library, "--within", "5"])
+        .args(["host-probe", "--ask", library, "--within", "5"])
         .env("LD_LIBRARY_PATH", folder)
         .env("FAKE_DRIVER", faults);
-    let run = support::finish(&mut command);
+    answer(&mut command)
+}
+
+fn answer<T: DeserializeOwned>(command: &mut Command) -> Answer<T> {
+    let run = support::finish(command);
     assert_eq!(run.code, 0, "{}", run.all());
     let mut line: serde_json::Value = serde_json::from_str(&run.stdout).expect("one JSON document");
     serde_json::from_value(line["answer"].take()).expect("an answer")
@@ -287,6 +291,38 @@ fn no_library_a_broken_one_and_a_foreign_one() {
     assert!(failure.call == "cuInit" && failure.code.is_none(), "{failure:?}");
     let answer = asked::<Nvml>("nvml", foreign.path(), "");
     assert!(answer.failure().is_some_and(|f| f.call == "nvmlInit_v2" && f.code.is_none()));
+}
+
+/// The answer of nvidia-smi, where it is this script.
+fn smi(script: &str) -> Answer<Smi> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = support::folder(&[]);
+    let file = support::write(folder.path(), "nvidia-smi", format!("#!/bin/sh\n{script}\n"));
+    fs_err::set_permissions(file, std::fs::Permissions::from_mode(0o755)).expect("a program");
+    let mut command = support::gpuseal(folder.path());
+    answer(command.args(["host-probe", "--ask", "smi"]).env("PATH", folder.path()))
+}
+
+#[test]
+fn nvidia_smi_answers_fails_and_dies() {
+    let found = told(smi("echo \"=====NVSMI LOG=====\nDriver Version : 570.86.15\""));
+    assert_eq!(found.driver.map(|v| v.to_string()).as_deref(), Some("570.86.15"));
+    assert_eq!(
+        smi("echo 'No devices were found'; exit 6"),
+        Answer::Failed(failure("nvidia-smi", 6, "No devices were found"))
+    );
+    // Words that nobody knows, on the other stream.
+    assert_eq!(
+        smi("echo 'no room' >&2; exit 7"),
+        Answer::Failed(failure("nvidia-smi", 7, "no room"))
+    );
+    assert_eq!(smi("exit 3"), Answer::Failed(failure("nvidia-smi", 3, "it said nothing")));
+    let Answer::Crashed(how) = smi("kill -11 $$") else { panic!("it died") };
+    assert!(how.contains("SIGSEGV"), "{how}");
+    let nowhere = support::folder(&[]);
+    let mut command = support::gpuseal(nowhere.path());
+    let absent = answer(command.args(["host-probe", "--ask", "smi"]).env("PATH", nowhere.path()));
+    assert_eq!(absent, Answer::<Smi>::Absent("nvidia-smi is not on PATH".into()));
 }
 
 #[test]

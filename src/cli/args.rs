@@ -521,21 +521,23 @@ pub enum Described {
 /// `gpuseal host-probe`
 #[derive(Debug, Args)]
 pub struct HostProbe {
-    /// The library.
-    #[arg(long, value_enum)]
-    pub library: Library,
-    /// Ask it in a child, and wait so long for the answer.
+    /// What is asked.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub ask: Asked,
+    /// Ask the library in a child, and wait so long for the answer.
     #[arg(long, value_name = "SECONDS")]
     pub within: Option<u64>,
 }
 
-/// Libraries of the driver.
+/// What of the driver can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Library {
+pub enum Asked {
     /// libnvidia-ml.so.1.
     Nvml,
     /// libcuda.so.1.
     Cuda,
+    /// nvidia-smi, which is a program of its own anyway.
+    Smi,
 }
 
 /// `gpuseal matrix`

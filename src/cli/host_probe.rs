@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::args::{HostProbe, Library};
+use super::args::{Asked, HostProbe};
 use super::output::Output;
 use crate::error::{Error, Exit};
-use crate::host::{Cuda, Nvml, cuda, nvml, probe};
+use crate::host::{Cuda, Nvml, cuda, nvml, probe, smi};
 
 /// Runs the command.
 ///
@@ -15,11 +15,12 @@ pub fn run(args: &HostProbe, output: &Output) -> Result<Exit, Error> {
     // What cannot be said is not waited for: who listened has gone.
     let mut phase = |phase: &str| drop(output.data(&probe::phase_line(phase)));
     let within = args.within.map(Duration::from_secs);
-    let answer = match (args.library, within) {
-        (Library::Nvml, None) => probe::answer_line(nvml::probe(&mut phase)),
-        (Library::Cuda, None) => probe::answer_line(cuda::probe(&mut phase)),
-        (Library::Nvml, Some(limit)) => probe::answer_line(probe::ask::<Nvml>("nvml", limit)),
-        (Library::Cuda, Some(limit)) => probe::answer_line(probe::ask::<Cuda>("cuda", limit)),
+    let answer = match (args.ask, within) {
+        (Asked::Nvml, None) => probe::answer_line(nvml::probe(&mut phase)),
+        (Asked::Cuda, None) => probe::answer_line(cuda::probe(&mut phase)),
+        (Asked::Nvml, Some(limit)) => probe::answer_line(probe::ask::<Nvml>("nvml", limit)),
+        (Asked::Cuda, Some(limit)) => probe::answer_line(probe::ask::<Cuda>("cuda", limit)),
+        (Asked::Smi, _) => probe::answer_line(smi::ask()),
     };
     output.data(&answer)?;
     Ok(Exit::Done)

@@ -16,7 +16,7 @@ use super::child::{self, Ran};
 use super::{Answer, Failure};
 use crate::domain::DriverVersion;
 
-/// The hidden subcommand; its option `--library` is none of a test runner, which would otherwise take
+/// The hidden subcommand; its option `--ask` is none of a test runner, which would otherwise take
 /// the words for names of tests when a test asks.
 pub const COMMAND: &str = "host-probe";
 
@@ -54,7 +54,7 @@ fn line<T: Serialize>(line: &Line<T>) -> String {
 /// Asks a library, `nvml` or `cuda`, in a child of this program.
 pub fn ask<T: DeserializeOwned>(library: &str, deadline: Duration) -> Answer<T> {
     let ran = std::env::current_exe()
-        .and_then(|program| child::run(program, &[COMMAND, "--library", library], "", deadline));
+        .and_then(|program| child::run(program, &[COMMAND, "--ask", library], "", deadline));
     match ran {
         Ok(ran) => judge(&ran),
         Err(err) => Answer::Failed(Failure {

@@ -41,6 +41,9 @@ static TRACES: LazyLock<AhoCorasick> = LazyLock::new(|| {
     .expect("a list of texts")
 });
 
+/// Longer lines are none of nvidia-smi's, and may be hostile.
+const LONGEST: usize = 2000;
+
 /// `GPU 0: NVIDIA L4 (UUID: GPU-...)` and `  MIG 1g.10gb     Device  0: (UUID: MIG-...)`.
 static LISTED: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
@@ -88,6 +91,9 @@ pub fn read(text: &str) -> Option<Answer<Smi>> {
     let mut failure = alone;
     let mut lines = text[start..].lines().peekable();
     while let Some(line) = lines.next() {
+        if line.len() > LONGEST {
+            continue;
+        }
         let line = plain(line);
         let trace = TRACES.is_match(line.as_ref());
         if trace && let Some(answer) = failures::line(&line, lines.peek().copied()) {

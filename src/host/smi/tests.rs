@@ -509,6 +509,16 @@ fn nothing_of_it() {
     }
 }
 
+#[test]
+fn hostile_lines() {
+    let start = std::time::Instant::now();
+    let bars = format!("{TWO_CARDS}{}\n{}", "|".repeat(2_000_000), "  0 x Off |".repeat(200_000));
+    assert_eq!(told(&bars), told(TWO_CARDS));
+    let _ = read(&format!("NVIDIA-SMI{}", " ".repeat(2_000_000)));
+    // Seconds only in a debug build on a busy machine.
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+}
+
 /// What people paste is cut anywhere: it is read without a word of complaint, whatever is left.
 #[test]
 fn any_part_of_it() {
