@@ -94,7 +94,8 @@ fn may(room: &str) -> &'static [&'static str] {
         "closure" => &["domain", "index", "lock"],
         "net" => &["domain", "tree", "index"],
         "render" => &["domain", "lock", "yaml"],
-        "host" | "index" => &["domain"],
+        "host" => &["domain", "yaml"],
+        "index" => &["domain"],
         "doctor" => &["domain", "host", "matrix", "resolve", "lock"],
         "diagnose" => &["domain", "host", "matrix", "requirements", "resolve", "doctor"],
         "report" => &[

@@ -89,6 +89,9 @@ pub struct Facts {
     pub pci: Option<Told<Vec<PciCard>>>,
     /// The kernel module.
     pub module: Option<Told<Module>>,
+    /// Files of the module on disk, for each kernel that has one. One for another kernel alone was not
+    /// built again after an update.
+    pub module_files: Vec<ModuleFile>,
     /// Modules of the kernel that matter, loaded now: `nvidia`, `nvidia_uvm`, `nouveau` ...
     pub loaded: Option<Told<Vec<String>>>,
     /// `/dev/nvidia*` and `/dev/dxg`.
@@ -187,12 +190,21 @@ pub struct Module {
     pub on_disk: Option<DriverVersion>,
 }
 
+/// A file of the kernel module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleFile {
+    /// The kernel that it belongs to, as `uname -r` names it.
+    pub kernel: String,
+    /// Its version, when modinfo tells.
+    pub version: Option<DriverVersion>,
+}
+
 /// A device node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
     /// `/dev/nvidia0`
     pub path: String,
-    /// `0666`, owner and group as numbers.
+    /// `0666 0:44`: mode, owner and group as numbers.
     pub mode: String,
     /// The system's word when it was opened for reading and writing: `None` is success, else `EACCES`,
     /// `EPERM`, `EIO`, `ENODEV` ...
@@ -324,6 +336,8 @@ pub struct Loader {
     pub compat: Vec<String>,
     /// `libcuda.so.1` in a folder of stubs that is searched.
     pub stubs: Vec<String>,
+    /// `libcuda.so.1` and `libnvidia-ml.so.1` in folders where drivers are put and that are not searched.
+    pub unsearched: Vec<String>,
 }
 
 /// A file that the loader finds.
@@ -405,7 +419,7 @@ pub struct TorchTold {
     pub device_count: Option<u32>,
     /// What it warned of or raised meanwhile.
     pub said: Vec<String>,
-    /// CUDA libraries in the maps of the process: soname -> file.
+    /// CUDA libraries in the maps of the process: soname -> file. A second copy of one has a `'` behind its name.
     pub mapped: BTreeMap<String, String>,
     /// A small matrix product on each device.
     pub products: Vec<Product>,

@@ -5,12 +5,25 @@
 //! `cuda` ask the driver's libraries, each in a child of this program: see `probe`.
 
 pub mod child;
+mod collect;
+mod container;
 pub mod cuda;
+mod devices;
+mod engines;
 mod facts;
 mod kernel;
+mod loader;
+mod machine;
 pub mod nvml;
 pub mod probe;
+mod python;
+mod record;
 pub mod smi;
+mod system;
+mod toolkits;
+mod torch;
 
+pub use collect::{Look, collect};
 pub use facts::*;
 pub use kernel::{Error, Host, look};
+pub use record::RecordError;
