@@ -176,8 +176,8 @@ pub fn collect(look: &Look) -> Facts {
 
 #[cfg(test)]
 mod tests {
-    use super::super::machine::tests::machine;
     use super::*;
+    use crate::host::machine::tests::machine;
 
     #[test]
     fn an_empty_machine_has_no_facts_and_no_panic() {

@@ -229,8 +229,8 @@ fn is_secret(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::machine::tests::machine;
     use super::*;
+    use crate::host::machine::tests::machine;
 
     #[test]
     fn a_container_with_the_driver_of_its_host() {

@@ -198,8 +198,8 @@ fn lines(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::machine::tests::machine;
     use super::*;
+    use crate::host::machine::tests::machine;
 
     #[test]
     fn cards_and_their_drivers() {
@@ -223,9 +223,9 @@ mod tests {
         #[cfg(unix)]
         assert_eq!(cards[0].driver.as_deref(), Some("vfio-pci"));
         assert_eq!(cards[1].driver, None);
-        let (_root, none) = super::super::machine::tests::machine(&[("/sys/bus/pci/devices/", "")]);
+        let (_root, none) = crate::host::machine::tests::machine(&[("/sys/bus/pci/devices/", "")]);
         assert_eq!(pci(&none).expect("a bus").value, []);
-        let (_root, nothing) = super::super::machine::tests::machine(&[]);
+        let (_root, nothing) = crate::host::machine::tests::machine(&[]);
         assert_eq!(pci(&nothing), None);
     }
 

@@ -223,8 +223,8 @@ fn summary(machine: &Machine, path: String, spec: &Spec) -> Cdi {
 
 #[cfg(test)]
 mod tests {
-    use super::super::machine::tests::machine;
     use super::*;
+    use crate::host::machine::tests::machine;
 
     const CDI: &str = "cdiVersion: 0.5.0
 kind: nvidia.com/gpu

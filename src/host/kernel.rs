@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn loaded_and_on_disk() {
-        use super::super::machine::tests::machine;
+        use crate::host::machine::tests::machine;
         let modinfo = "#!/bin/sh\ncase $3 in */6.8.0-45/*) echo 580.95.05;; *) exit 1;; esac\n";
         let (_root, upgraded) = machine(&[
             ("/proc/self/environ", "PATH=/usr/bin\0"),

@@ -188,8 +188,8 @@ fn cached(bytes: &[u8]) -> Option<Vec<(String, String)>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::machine::tests::machine;
     use super::*;
+    use crate::host::machine::tests::machine;
 
     /// A cache as ldconfig writes it.
     fn cache(entries: &[(u32, &str, &str)]) -> Vec<u8> {

@@ -372,9 +372,9 @@ fn torch_files(machine: &Machine, folders: &[String]) -> Option<TorchFiles> {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use super::super::Answer;
-    use super::super::machine::tests::machine;
     use super::*;
+    use crate::host::Answer;
+    use crate::host::machine::tests::machine;
 
     fn look_at(machine: &Machine, envs: &[&str], run_python: bool) -> Vec<Python> {
         let envs = envs.iter().map(PathBuf::from).collect();

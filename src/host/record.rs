@@ -225,8 +225,8 @@ static ADDRESS: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(?:[0-9]{1,3}\.){3}
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Failure, Python, Unread};
     use super::*;
+    use crate::host::{Failure, Python, Unread};
 
     fn names() -> Names {
         let names = ["jane", "gpu-box.lab.example.org", "root", "42"];
@@ -291,7 +291,7 @@ mod tests {
     fn a_record_comes_back_as_it_was_written() {
         let mut facts = Facts { record: RECORD, ..Facts::default() };
         facts.system.distro = Some("debian".into());
-        facts.cuda = Some(super::super::Answer::Failed(Failure {
+        facts.cuda = Some(crate::host::Answer::Failed(Failure {
             call: "cuInit".into(),
             code: Some(803),
             text: "unsupported combination".into(),

@@ -206,8 +206,8 @@ fn compiler(machine: &Machine) -> Option<Told<String>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::machine::tests::machine;
     use super::*;
+    use crate::host::machine::tests::machine;
 
     #[test]
     fn a_server_with_debian() {

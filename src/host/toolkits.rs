@@ -67,8 +67,8 @@ fn version(machine: &Machine, path: &str, real: &str) -> Option<(CudaVersion, St
 
 #[cfg(all(test, unix))]
 mod tests {
-    use super::super::machine::tests::machine;
     use super::*;
+    use crate::host::machine::tests::machine;
 
     #[test]
     fn every_nvcc_once() {

@@ -198,4 +198,99 @@ mod tests {
         assert_eq!((failure.code, failure.call.as_str()), (Some(3), "start of Python"));
         assert!(failure.text.ends_with("SyntaxError: invalid syntax"));
     }
+
+    /// A torch of three devices: one computes, one computes something else, one is broken.
+    const FAKE: &str = r#"
+import types, warnings
+__version__ = "9.9.9+fake"
+version = types.SimpleNamespace(cuda="12.8", hip=None)
+class Matrix:
+    def __init__(self, value): self.value, self.place = value, "cpu"
+    def __matmul__(self, other):
+        product = Matrix(self.value * other.value)
+        if self.place == "cuda:1": product.value += 1
+        return product
+    def to(self, place):
+        if place == "cuda:2": raise RuntimeError("CUDA error: uncorrectable ECC error encountered")
+        moved = Matrix(self.value); moved.place = place
+        return moved
+    def float(self): return self
+    def cpu(self): return self
+    def long(self): return self
+class Generator:
+    def manual_seed(self, seed): return self
+def randint(low, high, shape, generator): return Matrix(3)
+def equal(a, b): return a.value == b.value
+def init():
+    print("a library talks", end="")
+    raise RuntimeError("CUDA driver initialization failed")
+def available():
+    warnings.warn("CUDA initialization: Unexpected error")
+    warnings.warn("old", DeprecationWarning)
+    return True
+_C = types.SimpleNamespace(_cuda_getArchFlags=lambda: "sm_75 sm_90a compute_120")
+backends = types.SimpleNamespace(cudnn=types.SimpleNamespace(version=lambda: 90701))
+cuda = types.SimpleNamespace(
+    is_available=available, device_count=lambda: 3, init=init,
+    get_device_name=lambda index: f"Fake {index}", get_device_capability=lambda index: (9, 0),
+    mem_get_info=lambda index: (60, 100))
+"#;
+
+    fn asked(files: &[(&str, &str)]) -> Heard {
+        let (root, machine) = crate::host::machine::tests::machine(files);
+        let site = root.path().join("site");
+        // The program is Python, so this needs one: any from 3.6 on.
+        let wrapper = format!("#!/bin/sh\nPYTHONPATH='{}' exec python3 \"$@\"\n", site.display());
+        let path = root.path().join("python");
+        fs_err::write(&path, wrapper).expect("a file");
+        fs_err::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("a program");
+        let heard = ask(&machine, "/python");
+        assert!(!site.join("torch/__pycache__").exists(), "something was written");
+        heard
+    }
+
+    #[test]
+    fn a_torch_is_asked() {
+        let heard = asked(&[("/site/torch/__init__.py", FAKE)]);
+        assert!(heard.path.expect("a path").iter().all(|folder| !folder.is_empty()));
+        let Answer::Told(torch) = heard.torch else { panic!("{:?}", heard.torch) };
+        assert_eq!((torch.version.as_str(), torch.cudnn), ("9.9.9+fake", Some(90701)));
+        assert_eq!((torch.available, torch.device_count), (Some(true), Some(3)));
+        assert_eq!(torch.arch_list.map(|list| list.len()), Some(3));
+        assert_eq!(
+            torch.said,
+            [
+                "RuntimeError: CUDA driver initialization failed",
+                "CUDA initialization: Unexpected error"
+            ]
+        );
+        let products: Vec<_> =
+            torch.products.iter().map(|p| (p.name.as_str(), p.right, p.error.is_some())).collect();
+        assert_eq!(
+            products,
+            [("Fake 0", Some(true), false), ("Fake 1", Some(false), false), ("Fake 2", None, true)]
+        );
+        assert_eq!(torch.products[0].memory, Some((40, 100)));
+        assert_eq!(torch.products[0].capability.map(|c| c.to_string()).as_deref(), Some("9.0"));
+    }
+
+    #[test]
+    fn a_torch_that_cannot_be_imported() {
+        let absent = asked(&[("/site/", "")]);
+        assert!(
+            matches!(&absent.torch, Answer::Absent(text) if text.contains("No module named 'torch'"))
+        );
+        let library = "raise ImportError('libcudnn.so.9: cannot open shared object file')";
+        let broken = asked(&[("/site/torch/__init__.py", library)]);
+        let failure = broken.torch.failure().expect("a failure").clone();
+        assert_eq!(failure.call, "import torch");
+        assert!(failure.text.contains("libcudnn.so.9"), "{failure:?}");
+        let killed = asked(&[("/site/torch/__init__.py", "import os; os.kill(os.getpid(), 11)")]);
+        assert!(
+            matches!(&killed.torch, Answer::Crashed(text) if text.ends_with("in import torch"))
+        );
+        let left = asked(&[("/site/torch/__init__.py", "import os; os._exit(7)")]);
+        assert_eq!(left.torch.failure().expect("a failure").code, Some(7));
+    }
 }
