@@ -42,7 +42,11 @@ pub(super) fn is_inside(machine: &Machine) -> bool {
 fn engine(machine: &Machine) -> Option<(String, String)> {
     let groups = machine.read("/proc/self/cgroup").unwrap_or_default();
     let first = machine.read("/proc/1/cgroup").unwrap_or_default();
-    let in_group = |word: &str| groups.contains(word) || first.contains(word);
+    // The engine's own service is on the host.
+    let in_group = |word: &str| {
+        let mut lines = groups.lines().chain(first.lines());
+        lines.any(|line| line.contains(word) && !line.contains(".service"))
+    };
     let told = |engine: &str, source: &str| Some((engine.to_owned(), source.to_owned()));
     if machine.env("KUBERNETES_SERVICE_HOST").is_some() {
         return told("kubernetes", "KUBERNETES_SERVICE_HOST");
@@ -268,6 +272,7 @@ mod tests {
         assert_eq!(engine(&[(environ, "APPTAINER_NAME=a.sif\0")]).as_deref(), Some("apptainer"));
         let pod = [(environ, "KUBERNETES_SERVICE_HOST=10.0.0.1\0"), ("/.dockerenv", "")];
         assert_eq!(engine(&pod).as_deref(), Some("kubernetes"));
+        assert_eq!(engine(&[("/proc/1/cgroup", "0::/system.slice/docker.service\n")]), None);
         let old = [("/proc/1/cgroup", "4:devices:/docker/0123\n")];
         assert_eq!(engine(&old).as_deref(), Some("docker"));
         let enroot = "1 2 0:1 / / rw - overlay o rw,upperdir=/scratch/enroot/data/x\n";

@@ -111,7 +111,11 @@ pub(super) fn kernel_log(machine: &Machine) -> Option<Told<Vec<String>>> {
         if let Ok(text) = tail(&machine.at(path)) {
             // The file goes on over restarts: only what came after the last one speaks of today.
             let start = text.rfind("Linux version ").unwrap_or(0);
-            return Some(Told::new(lines(&text[start..]), path));
+            let of_kernel: Vec<&str> = text[start..]
+                .lines()
+                .filter(|line| line.contains(" kernel: ") || line.starts_with('['))
+                .collect();
+            return Some(Told::new(lines(&of_kernel.join("\n")), path));
         }
     }
     if let Some(journal) = machine.which("journalctl") {
@@ -273,6 +277,7 @@ mod tests {
             "/var/log/kern.log",
             "Nov  1 01:02:03 box kernel: [    9.1] NVRM: of an earlier start\n\
              Nov  2 01:02:03 box kernel: [    0.0] Linux version 6.8.0\n\
+             Nov  2 01:02:03 box nvidia-persistenced[7]: says the service\n\
              Nov  2 01:02:03 box kernel: [   12.3] nvidia: module verification failed\n\
              Nov  2 01:02:03 box kernel: [   12.3] nvidia: module verification failed\n",
         )]);

@@ -62,8 +62,8 @@ fn toolkit_config(machine: &Machine) -> Option<toml::Value> {
     }
 }
 
-/// Whether a daemon.json names NVIDIA's runtime. Of Docker Desktop, which has its own ways, and of a
-/// client without a daemon there is nothing to be said.
+/// Whether a daemon.json names NVIDIA's runtime. Of Docker Desktop, which has its own ways, of a client
+/// without a daemon, and of a daemon outside of this container there is nothing to be said.
 fn docker_runtime(machine: &Machine, docker: bool) -> Option<Told<bool>> {
     let mut places = vec![
         "/etc/docker/daemon.json".to_owned(),
@@ -100,7 +100,8 @@ fn docker_runtime(machine: &Machine, docker: bool) -> Option<Told<bool>> {
         .and_then(|path| machine.real(&path))
         .is_some_and(|path| path.contains("docker-desktop") || path.contains("Docker.app"));
     told.or_else(|| {
-        (docker && socket && !desktop).then(|| Told::new(false, "no daemon.json of Docker"))
+        (docker && socket && !desktop && !container::is_inside(machine))
+            .then(|| Told::new(false, "no daemon.json of Docker"))
     })
 }
 
@@ -301,6 +302,7 @@ containerEdits:
         let plain = runtime(&[("/etc/docker/daemon.json", "{}")]);
         assert_eq!(plain, Some((false, "/etc/docker/daemon.json".to_owned())));
         assert_eq!(runtime(&[("/var/run/docker.sock", "")]).map(|told| told.0), Some(false));
+        assert_eq!(runtime(&[("/var/run/docker.sock", ""), ("/.dockerenv", "")]), None);
         assert_eq!(runtime(&[("/etc/docker/daemon.json", "{")]), None);
         let rootless = [
             ("/proc/self/environ", "HOME=/home/jane\0"),

@@ -29,7 +29,10 @@ impl Machine {
             Self { root: root.to_owned(), env: BTreeMap::new(), unread: Mutex::new(Vec::new()) };
         machine.env = if machine.is_here() {
             let text = |word: std::ffi::OsString| word.to_string_lossy().into_owned();
-            std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+            let vars = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
+            // Windows knows no case in names: `Path` is PATH.
+            let upper = |name: String| if cfg!(windows) { name.to_uppercase() } else { name };
+            vars.map(|(name, value)| (upper(name), value)).collect()
         } else {
             let text = machine.read("/proc/self/environ").unwrap_or_default();
             let pairs = text.split('\0').filter_map(|pair| pair.split_once('='));
@@ -79,6 +82,10 @@ impl Machine {
     /// A file's bytes. One that is not there is no news; one that may not be read is.
     pub fn bytes(&self, path: &str) -> Option<Vec<u8>> {
         let read = || -> io::Result<Vec<u8>> {
+            // To open a pipe would wait for somebody to write.
+            if !std::fs::metadata(self.at(path))?.is_file() {
+                return Err(io::Error::other("it is no file"));
+            }
             let mut bytes = Vec::new();
             std::fs::File::open(self.at(path))?.take(MOST + 1).read_to_end(&mut bytes)?;
             Ok(bytes)
@@ -256,6 +263,16 @@ pub(super) mod tests {
         }
         let machine = Machine::new(root.path());
         (root, machine)
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let (root, machine) = machine(&[]);
+        let made = std::process::Command::new("mkfifo").arg(root.path().join("version")).status();
+        assert!(made.expect("mkfifo").success());
+        assert_eq!(machine.read("/version"), None);
+        assert_eq!(machine.all_missed()[0].why, "it is no file");
     }
 
     #[test]

@@ -235,7 +235,10 @@ impl Config {
         let home = value("home").filter(|_| sees_base);
         Self {
             kind: if value("uv").is_some() { "uv" } else { "venv" },
-            version: value("version").or_else(|| value("version_info")),
+            // `3.12.4.final.0`, where virtualenv wrote it.
+            version: value("version")
+                .or_else(|| value("version_info"))
+                .map(|version| version.splitn(4, '.').take(3).collect::<Vec<_>>().join(".")),
             base: home.and_then(|home| {
                 Some(PathBuf::from(home).parent()?.to_string_lossy().into_owned())
             }),
@@ -391,7 +394,7 @@ mod tests {
             ("/proc/self/environ", "PATH=/usr/bin\0VIRTUAL_ENV=/src/app/.venv\0HOME=/home/jane\0"),
             (
                 "/src/app/.venv/pyvenv.cfg",
-                "home = /usr/bin\nuv = 0.9.2\nversion_info = 3.12.4\ninclude-system-site-packages = false\n",
+                "home = /usr/bin\nuv = 0.9.2\nversion_info = 3.12.4.final.0\ninclude-system-site-packages = false\n",
             ),
             ("/src/app/.venv/bin/python3", "->../../../../usr/bin/python3.12"),
             ("/src/app/.venv/bin/python", "->python3"),
