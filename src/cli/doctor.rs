@@ -9,7 +9,7 @@ use super::{asked, lock};
 use crate::doctor::{Report, Subject, examine, examine_resolved};
 use crate::domain::shown;
 use crate::error::{Error, Exit};
-use crate::host::{Facts, RECORD};
+use crate::host::{Facts, Look, collect};
 use crate::lock::Lockfile;
 use crate::matrix::Matrix;
 use crate::report::doctor as voice;
@@ -25,7 +25,7 @@ const LONGEST: u64 = 10 << 20;
 pub fn run(args: &Doctor, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
     let facts = facts(args)?;
     if let Some(path) = &args.record {
-        output::write_whole(path, &to_record(&facts)?)?;
+        output::write_whole(path, &facts.to_record())?;
         output.talk(format_args!("wrote {}", path.display()));
     }
     let report = report(args, &facts, matrix, output)?;
@@ -57,7 +57,12 @@ fn exit(report: &Report) -> Exit {
 fn facts(args: &Doctor) -> Result<Facts, Error> {
     match &args.facts {
         Some(path) => recorded(path),
-        None => Ok(Facts { record: RECORD, ..Facts::default() }),
+        None => Ok(collect(&Look {
+            envs: args.envs.clone(),
+            run_python: !args.no_run,
+            project: args.project.clone(),
+            ..Look::default()
+        })),
     }
 }
 
@@ -75,26 +80,10 @@ fn recorded(path: &Path) -> Result<Facts, Error> {
 }
 
 fn from_record(name: &str, text: &str) -> Result<Facts, Error> {
-    let bad = |why: String| Error::Usage {
-        message: format!("`{}` is no record of a machine: {why}", shown(name)),
-        help: Some("`gpuseal doctor --record FILE` writes one on the machine in question".into()),
-    };
-    if text.len() as u64 > LONGEST {
-        return Err(bad(format!("it is longer than {} MiB", LONGEST >> 20)));
-    }
-    let facts: Facts = serde_json::from_str(text).map_err(|err| bad(err.to_string()))?;
-    if facts.record == RECORD {
-        Ok(facts)
-    } else {
-        Err(bad(format!("it is of version {}, and this program reads {RECORD}", facts.record)))
-    }
-}
-
-fn to_record(facts: &Facts) -> Result<String, Error> {
-    let mut text = serde_json::to_string_pretty(facts)
-        .map_err(|err| Error::usage(format!("the record cannot be written: {err}")))?;
-    text.push('\n');
-    Ok(text)
+    Facts::from_record(text).map_err(|err| Error::Usage {
+        message: format!("`{}`: {err}", shown(name)),
+        help: err.help(),
+    })
 }
 
 /// Judges the facts, with the project's lock or else what its gpuseal.yaml resolves to.

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::machine::Machine;
 use super::{
-    Facts, RECORD, Unread, container, devices, engines, kernel, loader, python, system, toolkits,
+    Facts, RECORD, Unread, container, cuda, devices, engines, kernel, loader, nvml, python, smi,
+    system, toolkits,
 };
 
 /// Where to look, and at what.
@@ -128,6 +129,25 @@ const PARTS: &[Part] = &[
         look: |machine, _| {
             let found = engines::look(machine);
             Box::new(move |facts| facts.engines = found)
+        },
+    },
+    // The driver is asked in children, which may hang or die: see `probe`.
+    Part {
+        name: "NVML and nvidia-smi",
+        seconds: 70,
+        look: |_, look| {
+            let nvml = look.is_here().then(nvml::ask);
+            let mute = nvml.as_ref().is_some_and(|answer| answer.told().is_none());
+            let smi = mute.then(smi::ask);
+            Box::new(move |facts| (facts.nvml, facts.smi) = (nvml, smi))
+        },
+    },
+    Part {
+        name: "libcuda",
+        seconds: 40,
+        look: |_, look| {
+            let found = look.is_here().then(cuda::ask);
+            Box::new(move |facts| facts.cuda = found)
         },
     },
     Part {

@@ -30,7 +30,10 @@ pub(super) fn look(machine: &Machine) -> Option<Told<Container>> {
                 || parts.iter().any(|part| name.starts_with(part))
         })
         .collect();
-    Some(Told::new(Container { engine, driver_mounted, driver_packages }, source))
+    Some(Told::new(
+        Container { engine, driver_mounted, driver_packages, ..Container::default() },
+        source,
+    ))
 }
 
 /// This is a container.
