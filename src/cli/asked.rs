@@ -14,7 +14,8 @@ use crate::requirements::Requirements;
 use crate::requirements::project::{self, Answer, Choice, Demand, Kind, Project};
 use crate::resolve::case::Case;
 use crate::resolve::{
-    Explanation, Fixed, Kept, Outcome, Part, Parts, Pinned, Unpinned, parts, pinned, resolve_parts,
+    Explanation, Fixed, Kept, Outcome, Part, Parts, Pinned, Pool, Problem, Stack, Unpinned, parts,
+    pinned, resolve_parts,
 };
 use url::Url;
 
@@ -44,6 +45,20 @@ impl Asked {
                 targets: Vec::new(),
             }),
         }
+    }
+
+    /// The problem that a stack answers, and the place of its target there.
+    pub fn problem_of(&self, stack: &Stack) -> Option<(&Problem, usize)> {
+        let parts = self.parts.iter().flat_map(|parts| &parts.parts);
+        parts.flat_map(|part| part.problems.iter().map(move |problem| (part, problem))).find_map(
+            |(part, problem)| {
+                // Of the problems of a part, which differ by Python, the one that admits the answer.
+                let python = problem.python.as_ref().is_none_or(|wish| wish.admits(stack.python));
+                let place = |pool: &Pool| part.target_name(&pool.name) == stack.target;
+                let target = problem.targets.iter().position(place).filter(|_| python)?;
+                Some((problem, target))
+            },
+        )
     }
 
     /// Everything that decides the answer, as one text: what the lock takes its digest of. `others`: the
