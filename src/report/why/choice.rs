@@ -1,10 +1,8 @@
 //! Why this release and this build, and not the ones beside it: each of them is judged for the same
 //! cards and driver by the function behind `check`, and where nothing is found, solved for.
 
-use std::cmp::Reverse;
-
 use super::Link;
-use crate::domain::{Code, CudaVersion, Finding, Severity, WheelVariant};
+use crate::domain::{Code, Finding, Severity, WheelVariant};
 use crate::matrix::{Matrix, Release, Variant};
 use crate::requirements::{Prefer, TorchWish};
 use crate::resolve::case::Case;
@@ -53,50 +51,29 @@ impl<'m> Rival<'m> {
         })
     }
 
-    /// How the search ranks it; smaller is better.
-    fn rank(&self, pypi: Option<WheelVariant>) -> Rank {
+    /// What the search ranks builds by, in its order; smaller is better. Beside it what is said of a build
+    /// that loses there.
+    fn rank(&self, pypi: Option<WheelVariant>) -> [(i32, &'static str); 6] {
         let variant = self.variant;
-        Rank {
-            by_ptx: self.judgement.gpus.iter().any(|g| matches!(g.served, Some(Served::Ptx(_)))),
-            unofficial: !variant.official,
-            unseen: variant.requires.is_none() && !variant.bundled,
-            mode: self.judgement.driver.mode.unwrap_or(DriverMode::Native),
-            elsewhere: pypi != Some(variant.name),
-            cuda: Reverse(variant.cuda),
-        }
+        let by_ptx = self.judgement.gpus.iter().any(|g| matches!(g.served, Some(Served::Ptx(_))));
+        let unseen = variant.requires.is_none() && !variant.bundled;
+        let mode = self.judgement.driver.mode.unwrap_or(DriverMode::Native);
+        let cuda = variant.cuda.map_or(0, |c| i32::from(c.major) * 1000 + i32::from(c.minor));
+        [
+            (i32::from(by_ptx), "the chosen one needs no PTX"),
+            (i32::from(!variant.official), "the chosen one is one that the project announced"),
+            (i32::from(unseen), "but nobody has seen what its metadata requires"),
+            (mode as i32, "your driver runs the chosen one with fewer limits"),
+            (i32::from(pypi != Some(variant.name)), "the chosen one is the one that PyPI serves"),
+            (-cuda, "the chosen one has the newer CUDA"),
+        ]
     }
-}
 
-/// What decides between builds that run, in this order.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    by_ptx: bool,
-    unofficial: bool,
-    unseen: bool,
-    mode: DriverMode,
-    elsewhere: bool,
-    cuda: Reverse<Option<CudaVersion>>,
-}
-
-impl Rank {
-    /// The first thing that makes `self` the better one.
-    fn better(&self, other: &Self) -> Option<&'static str> {
-        if self >= other {
-            return None;
-        }
-        Some(if self.by_ptx != other.by_ptx {
-            "the chosen one needs no PTX"
-        } else if self.unofficial != other.unofficial {
-            "the chosen one is one that the project announced"
-        } else if self.unseen != other.unseen {
-            "nobody has seen what its metadata requires"
-        } else if self.mode != other.mode {
-            "your driver runs the chosen one with fewer limits"
-        } else if self.elsewhere != other.elsewhere {
-            "the chosen one is the one that PyPI serves"
-        } else {
-            "the chosen one has the newer CUDA"
-        })
+    /// The first thing that makes another build the better one.
+    fn loses_to(&self, chosen: &Self, pypi: Option<WheelVariant>) -> Option<&'static str> {
+        let pairs = self.rank(pypi).into_iter().zip(chosen.rank(pypi));
+        let (mine, theirs) = pairs.into_iter().find(|(mine, theirs)| mine.0 != theirs.0)?;
+        (mine.0 > theirs.0).then_some(mine.1)
     }
 }
 
@@ -145,7 +122,7 @@ fn beside(
         "it would run too, and `prefer` ranks it lower".into()
     } else {
         let pypi = release.pypi.get(&problem.targets[target].platform()).copied();
-        match chosen.rank(pypi).better(&other.rank(pypi)) {
+        match other.loses_to(chosen, pypi) {
             Some(why) => format!("it would run too; {why}"),
             None => "it would run too".into(),
         }
@@ -209,7 +186,7 @@ fn after(stack: &Stack, problem: &Problem, matrix: &Matrix) -> Option<Link> {
         let rivals: Vec<_> = admitted
             .iter()
             .filter_map(|variant| Rival::new(pool, next, variant, problem, matrix))
-            .filter_map(|rival| Some((rival.objection(problem), rival)))
+            .map(|rival| (rival.objection(problem), rival))
             .collect();
         if let Some(finding) = rivals
             .iter()
