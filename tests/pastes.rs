@@ -1,58 +1,312 @@
-//! tmp
+//! What people paste becomes facts, each with its line; and every fix that is proposed from them holds.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use gpuseal::diagnose::{Said, facts, for_cause, hidden};
+use gpuseal::domain::{Code, Platform, Severity};
+use gpuseal::matrix::Matrix;
+use gpuseal::resolve::case::{Case, Driver};
+use gpuseal::resolve::judge;
+
+static MATRIX: LazyLock<Matrix> = LazyLock::new(Matrix::embedded);
+
+fn said(text: &str) -> Said {
+    let lines: Vec<(usize, &str)> = text.lines().enumerate().map(|(at, l)| (at + 1, l)).collect();
+    facts(&lines, &MATRIX)
+}
+
+fn captures(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn fix(code: Code, text: &str) -> Vec<String> {
+    for_cause(code, &said(text), &BTreeMap::new(), &MATRIX).fix
+}
+
+/// A record without what nobody told.
+fn told(value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    let empty = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Number(_) => false,
+        Value::Bool(true) => false,
+    };
+    match value {
+        Value::Object(map) => Value::Object(
+            map.into_iter()
+                .map(|(key, value)| (key, told(value)))
+                .filter(|(_, value)| !empty(value))
+                .collect(),
+        ),
+        Value::Array(list) => Value::Array(list.into_iter().map(told).collect()),
+        other => other,
+    }
+}
+
+/// One text: the facts by line, the record, what it comes to, and the fix for each code it may be about.
 #[test]
-fn look() {
-    let Ok(dir) = std::env::var("PASTE_DIR") else { return };
-    let matrix = gpuseal::matrix::Matrix::embedded();
-    let mut files: Vec<_> = std::fs::read_dir(dir)
+fn every_paste_becomes_facts() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pastes");
+    let mut files: Vec<_> = fs_err::read_dir(&folder)
         .unwrap()
-        .map(|e| e.unwrap().path())
-        .filter(|p| p.extension().is_some_and(|e| e == "txt"))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "txt"))
         .collect();
     files.sort();
+    assert!(files.len() >= 14, "{} pastes", files.len());
     for file in files {
-        let text = String::from_utf8_lossy(&std::fs::read(&file).unwrap()).into_owned();
-        let lines: Vec<(usize, &str)> = text.lines().enumerate().map(|(i, l)| (i + 1, l)).collect();
-        let said = gpuseal::diagnose::facts(&lines, &matrix);
-        println!(
-            "=== {} others={:?} wanted={:?} mentioned={} available={:?} asked={:?} idx={:?} offered={}",
-            file.display(),
-            said.others,
-            said.wanted,
-            said.mentioned,
-            said.available,
-            said.asked,
-            said.indexes,
-            said.offered.len()
-        );
-        for s in &said.seen {
-            println!("   {}: {} @{}", s.what, s.value, s.line);
+        let said = said(&fs_err::read_to_string(&file).unwrap());
+        let mut text = String::new();
+        for read in &said.seen {
+            let _ = writeln!(text, "{:>3}  {}: {}", read.line, read.what, read.value);
         }
-        let labels = std::fs::read_to_string(file.with_file_name("labels.tsv")).unwrap();
-        let id = file.file_stem().unwrap().to_str().unwrap().to_owned();
-        let label = labels.lines().find(|l| l.starts_with(&id)).unwrap_or_default();
-        println!("   LABEL {label}");
-        for code in label.split('\t').nth(1).unwrap_or_default().split(',') {
-            let Ok(code) = code.parse() else { continue };
-            let advice = gpuseal::diagnose::for_cause(code, &said, &Default::default(), &matrix);
-            if advice.code.is_some() || !advice.fix.is_empty() {
-                println!("   ADVICE {code}: {:?} {:#?}", advice.code, advice.fix);
+        let record = told(serde_json::to_value(&said.facts).unwrap());
+        let _ = writeln!(text, "\n{}", serde_json::to_string_pretty(&record).unwrap());
+        for finding in hidden(&said, &MATRIX) {
+            let _ = writeln!(text, "\n{}: {}", finding.code, finding.message);
+            for help in &finding.help {
+                let _ = writeln!(text, "  {help}");
             }
         }
-        for f in gpuseal::diagnose::hidden(&said, &matrix) {
-            println!("   HIDDEN {}: {} {:#?}", f.code, f.message, f.help);
+        for code in ["arch-not-in-binary", "driver-too-old", "cpu-only-wheel", "no-such-wheel", "companion-mismatch", "toolkit-mismatch"] {
+            let advice = for_cause(code.parse().unwrap(), &said, &BTreeMap::new(), &MATRIX);
+            let sharper = advice.code.map_or(String::new(), |code| format!(" -> {code}"));
+            for line in &advice.fix {
+                let _ = writeln!(text, "\nfor {code}{sharper}: {line}");
+            }
         }
-        println!(
-            "   platform={:?} pythons={:?}",
-            said.facts.system.platform,
-            said.facts
-                .pythons
-                .iter()
-                .map(|p| (
-                    p.version.clone(),
-                    p.packages.get("torch").cloned(),
-                    p.torch.as_ref().map(|t| t.cuda)
-                ))
-                .collect::<Vec<_>>()
-        );
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        insta::with_settings!({
+            snapshot_path => &folder, prepend_module_to_snapshot => false, omit_expression => true,
+        }, {
+            insta::assert_snapshot!(name, text);
+        });
+    }
+}
+
+/// A combination as a sentence proposes it: what it installs, and the driver that it asks for.
+fn proposal(sentence: &str, case: &Case) -> Option<Case> {
+    let words: Vec<&str> = sentence.split_whitespace().collect();
+    let index = words.iter().position(|w| *w == "--index-url").map(|at| words[at + 1]);
+    let exact = |name: &str| {
+        let start = format!("{name}==");
+        words.iter().find_map(|w| w.strip_prefix(start.as_str())).map(|v| v.trim_end_matches([';', ',']))
+    };
+    let torch = exact("torch")?;
+    let label = torch.contains('+');
+    let torch = match index.filter(|_| !label) {
+        Some(url) => format!("{torch}+{}", url.trim_end_matches(';').rsplit('/').next()?),
+        None => torch.to_owned(),
+    };
+    let with = ["torchvision", "torchaudio", "xformers"];
+    let with = with.iter().filter_map(|name| Some(format!("{name}=={}", exact(name)?).parse().unwrap()));
+    let needs = sentence.split("it needs driver ").nth(1).map(|rest| rest.split(' ').next().unwrap());
+    Some(Case {
+        torch: Some(torch.parse().unwrap()),
+        with: with.collect(),
+        driver: match needs {
+            Some(text) => Some(Driver::place(text.parse().unwrap(), &MATRIX).unwrap()),
+            None => case.driver.clone(),
+        },
+        python: case.python.filter(|_| !sentence.contains("its files are for Python")),
+        ..case.clone()
+    })
+}
+
+/// Judges what a sentence proposes. A Windows file that nobody read is taken for its Linux sibling, as
+/// the sentence says.
+fn holds(sentence: &str, case: &Case) {
+    let Some(mut case) = proposal(sentence, case) else { return };
+    let sibling = sentence.contains("the Windows file was not read");
+    if sibling {
+        assert_eq!(case.platform, Some(Platform::WindowsAmd64), "{sentence}");
+        case.platform = Some(Platform::LinuxAmd64);
+        // Windows' driver numbers are no Linux ones.
+        case.driver = None;
+    }
+    let judged = judge(&case, &MATRIX);
+    let against: Vec<_> =
+        judged.findings.iter().filter(|f| f.severity <= Severity::Unknown).map(|f| &f.message).collect();
+    assert!(against.is_empty(), "{sentence}\n{case:?}\n{against:#?}");
+}
+
+/// The texts of a machine, in the words of collect_env.
+fn block(torch: &str, gpu: &str, driver: &str, python: &str, windows: bool) -> String {
+    let os = if windows { "Microsoft Windows 11 Pro" } else { "Ubuntu 24.04.1 LTS (x86_64)" };
+    let public = torch.split('+').next().unwrap();
+    let release = MATRIX.release(public.parse().unwrap()).unwrap();
+    let mut text = format!(
+        "PyTorch version: {torch}\nOS: {os}\nPython version: {python}.1 (main)\nGPU models and configuration: GPU 0: {gpu}\n"
+    );
+    if !driver.is_empty() {
+        let _ = writeln!(text, "Nvidia driver version: {driver}");
+    }
+    for name in ["torchvision", "torchaudio"] {
+        if let Some(version) = release.train.get(name).and_then(|train| train.exact.last()) {
+            let _ = writeln!(text, "[pip3] {name}=={version}");
+        }
+    }
+    text
+}
+
+const CARDS: &[&str] = &[
+    "Tesla K80",
+    "NVIDIA GeForce GTX 1080 Ti",
+    "Tesla V100-SXM2-16GB",
+    "Tesla T4",
+    "NVIDIA GeForce RTX 3090",
+    "NVIDIA L4",
+    "NVIDIA H100 80GB HBM3",
+    "NVIDIA B200",
+    "NVIDIA GeForce RTX 5090",
+];
+
+/// Over all releases and builds, cards of every generation and drivers of every age: what is proposed for
+/// a card without code, an old driver or a CPU build is a combination that `check` takes.
+#[test]
+fn every_proposal_is_one_that_check_takes() {
+    let mut proposed = 0;
+    for release in &MATRIX.releases {
+        let names = release.variants.iter().filter(|v| v.cuda.is_some()).map(|v| v.name.to_string());
+        let names: Vec<String> = names.chain(["cpu".to_owned()]).collect();
+        for (at, name) in names.iter().enumerate() {
+            for (turn, gpu) in CARDS.iter().enumerate() {
+                // Each pair once, the rest in turns: the whole product would take minutes.
+                let driver = ["", "470.57.02", "525.85.12", "550.54.14", "580.65.06"][(at + turn) % 5];
+                let python = ["3.8", "3.10", "3.12", "3.13"][(at * 3 + turn) % 4];
+                let windows = (at + turn) % 3 == 2;
+                let text = block(&format!("{}+{name}", release.version), gpu, driver, python, windows);
+                let said = said(&text);
+                let case = gpuseal::diagnose::case(&said, &MATRIX);
+                let code = match (name.as_str(), turn % 2) {
+                    ("cpu", _) => Code::CpuOnlyWheel,
+                    (_, 0) => Code::ArchNotInBinary,
+                    _ => Code::DriverTooOld,
+                };
+                for sentence in for_cause(code, &said, &BTreeMap::new(), &MATRIX).fix {
+                    if sentence.starts_with("take torch") {
+                        proposed += 1;
+                        holds(&sentence, &case);
+                    }
+                }
+            }
+        }
+    }
+    assert!(proposed > 300, "only {proposed} proposals");
+}
+
+/// The smallest change: the same release where it will do, else the nearest line, its newest patch.
+#[test]
+fn the_nearest_build_is_proposed() {
+    let blackwell = block("2.6.0+cu124", "NVIDIA GeForce RTX 5090", "570.86.16", "3.12", false);
+    let lines = fix(Code::ArchNotInBinary, &blackwell);
+    assert!(lines[0].starts_with("take torch 2.7.1+cu128, which has machine code for sm_120: pip install torch==2.7.1+cu128 torchvision==0.22.1+cu128 torchaudio==2.7.1+cu128 --index-url https://download.pytorch.org/whl/cu128"), "{lines:?}");
+    let pascal = block("2.8.0+cu128", "NVIDIA GeForce GTX 1080 Ti", "570.86.16", "3.12", false);
+    assert!(fix(Code::ArchNotInBinary, &pascal)[0].starts_with("take torch 2.8.0+cu126"), "{pascal}");
+    let old = block("2.9.1+cu130", "NVIDIA L4", "535.161.08", "3.12", false);
+    let lines = fix(Code::DriverTooOld, &old);
+    assert!(lines[0].starts_with("raise the driver to 580"), "{lines:?}");
+    assert!(lines[1].starts_with("take torch 2.9.1+cu12"), "{lines:?}");
+    let cpu = block("2.6.0+cpu", "NVIDIA L4", "535.161.08", "3.12", false);
+    assert!(fix(Code::CpuOnlyWheel, &cpu)[0].starts_with("take torch 2.6.0+cu124, a CUDA build: pip install torch==2.6.0+cu124"), "{cpu}");
+}
+
+/// torch has code for the card: then an extension has none, and another torch is no cure.
+#[test]
+fn an_extension_is_told_from_torch() {
+    let text = block("2.8.0+cu128", "NVIDIA GeForce RTX 5090", "570.86.16", "3.12", false);
+    let lines = fix(Code::ArchNotInBinary, &text);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("itself has machine code for sm_120") && lines[0].contains("12.0"), "{lines:?}");
+}
+
+/// The message's own words count before the rest of the text, and stand alone where there is no rest.
+#[test]
+fn captures_count() {
+    let nothing = said("");
+    let pairs = captures(&[("capability", "sm_120"), ("torch", "2.6.0"), ("variant", "cu124")]);
+    let advice = for_cause(Code::ArchNotInBinary, &nothing, &pairs, &MATRIX);
+    assert!(advice.fix[0].starts_with("take torch 2.7.1+cu128"), "{advice:?}");
+    let pairs = captures(&[("capability", "120")]);
+    let advice = for_cause(Code::ToolkitMismatch, &nothing, &pairs, &MATRIX);
+    assert!(advice.fix[0].contains("12.8 or newer"), "{advice:?}");
+    let pairs = captures(&[("arch", "compute_35")]);
+    let advice = for_cause(Code::ToolkitMismatch, &nothing, &pairs, &MATRIX);
+    assert!(advice.fix[0].contains("to 11.8"), "{advice:?}");
+    let pairs = captures(&[("nvcc", "12.1"), ("gcc", "13")]);
+    let advice = for_cause(Code::ToolkitMismatch, &nothing, &pairs, &MATRIX);
+    assert!(advice.fix[0].contains("gcc 12 at most"), "{advice:?}");
+    let pairs = captures(&[("driver_cuda", "11040"), ("torch", "2.4.1+cu121")]);
+    let advice = for_cause(Code::DriverTooOld, &nothing, &pairs, &MATRIX);
+    assert!(advice.fix[1].contains("torch 2.4.1+cu118, which a driver of CUDA 11.4 runs"), "{advice:?}");
+}
+
+/// Nothing known, other makers' accelerators, Jetson, a driver that is new enough: no guess.
+#[test]
+fn what_is_not_known_is_not_answered() {
+    for code in Code::ALL {
+        let advice = for_cause(*code, &said("it does not work"), &BTreeMap::new(), &MATRIX);
+        assert_eq!((advice.code, advice.fix.len()), (None, 0), "{code}");
+    }
+    let npu = "PyTorch version: 2.5.1\nCUDA used to build PyTorch: None\nIs CUDA available: False\nnpu-smi 24.1";
+    assert!(fix(Code::CpuOnlyWheel, npu).is_empty());
+    assert!(hidden(&said(npu), &MATRIX).is_empty());
+    let rocm = "PyTorch version: 2.5.1+rocm6.2\nROCM used to build PyTorch: 6.2.1\nIs CUDA available: True\n";
+    assert!(fix(Code::ArchNotInBinary, rocm).is_empty() && hidden(&said(rocm), &MATRIX).is_empty());
+    let jetson = "Linux tegra 5.15.136-tegra #1 SMP aarch64 aarch64 aarch64 GNU/Linux\nPyTorch version: 2.5.1+cpu\n";
+    let lines = fix(Code::CpuOnlyWheel, jetson);
+    assert!(lines.len() == 1 && lines[0].contains("JetPack"), "{lines:?}");
+    let enough = block("2.6.0+cu124", "NVIDIA L4", "580.65.06", "3.12", false);
+    assert!(fix(Code::DriverTooOld, &enough).is_empty());
+    assert!(hidden(&said(&enough), &MATRIX).is_empty());
+}
+
+/// The list that torch told itself, and what the text contradicts.
+#[test]
+fn the_text_counts_before_the_matrix() {
+    // A build of one's own with the label of a release: its list says that it has the code.
+    let own = "PyTorch version: 2.6.0+cu124\nGPU 0: NVIDIA GeForce RTX 5090\n>>> torch.cuda.get_arch_list()\n['sm_90', 'sm_120']\n";
+    assert!(hidden(&said(own), &MATRIX).is_empty());
+    let works = "PyTorch version: 2.9.1+cu130\nIs CUDA available: True\nNvidia driver version: 550.54.15\n";
+    assert!(hidden(&said(works), &MATRIX).is_empty());
+    let fails = works.replace("True", "False");
+    assert_eq!(hidden(&said(&fails), &MATRIX)[0].code, Code::DriverTooOld);
+    // A card of a sentence is no card of the machine.
+    let mention = "PyTorch version: 2.6.0+cu124\nIs CUDA available: True\nI plan to buy an RTX 5090 next year\n";
+    assert!(hidden(&said(mention), &MATRIX).is_empty());
+}
+
+/// Time grows with the text and no faster; nothing panics.
+#[test]
+fn hostile_texts_are_read_in_time() {
+    let lines = 20_000;
+    for line in [
+        "torch==2.6.0 ".repeat(300),
+        "NVIDIA GeForce RTX 5090 ".repeat(170),
+        "GPU name: NVIDIA Imaginary 9000 Ti Super Duper".to_owned(),
+        ">>> torch.__version__; torch.cuda.is_available()".to_owned(),
+        "requirement torch==9 (from versions: 1.0, 2.0)".to_owned(),
+        "x with CUDA capability sm_120 supports CUDA capabilities sm_50".to_owned(),
+        "((((((((((((((((((((((".to_owned(),
+        "é: ü | ß = 日本語 torch 2.1".to_owned(),
+        "PyTorch version: 2.6.0+cu124".to_owned(),
+    ] {
+        let texts: Vec<String> = (0..lines).map(|at| line.replace("9000", &at.to_string())).collect();
+        let list: Vec<(usize, &str)> = texts.iter().enumerate().map(|(at, l)| (at, l.as_str())).collect();
+        let start = Instant::now();
+        let said = facts(&list, &MATRIX);
+        let _ = hidden(&said, &MATRIX);
+        let _ = for_cause(Code::ArchNotInBinary, &said, &BTreeMap::new(), &MATRIX);
+        // A debug build on a busy machine; quadratic would be minutes.
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?}: {}", start.elapsed(), &line[..20.min(line.len())]);
     }
 }

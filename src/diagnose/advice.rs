@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use super::Said;
 use super::search::{Found, Search};
 use super::situation::{Situation, TRAIN, package};
-use crate::domain::{Code, DriverSpec, GpuKind, Platform, TorchVersion, WheelVariant};
+use crate::domain::{Code, DriverSpec, GpuKind, Platform, Severity, TorchVersion, WheelVariant};
 use crate::matrix::{CodeList, Matrix};
-use crate::resolve::case::{Case, Driver};
+use crate::resolve::case::{Case, Driver, Index};
 use crate::resolve::physics::{self, Served};
 use crate::resolve::{DriverMode, judge};
 
@@ -40,7 +40,8 @@ pub fn for_cause(
 ) -> Advice {
     let here = Situation::of(said, captures, matrix);
     match code {
-        Code::ArchNotInBinary | Code::CudnnMismatch => Advice::of(no_code(&here)),
+        Code::ArchNotInBinary => Advice::of(no_code(&here)),
+        Code::CudnnMismatch => Advice::of(other_cudnn(&here)),
         Code::DriverTooOld => Advice::of(old_driver(&here)),
         Code::CpuOnlyWheel => Advice::of(cpu_build(&here)),
         Code::NoSuchWheel | Code::MissingIndex | Code::PythonUnsupported => {
@@ -78,6 +79,19 @@ fn no_code(here: &Situation<'_>) -> Vec<String> {
         )],
         None => Vec::new(),
     }
+}
+
+/// The cuDNN that torch brings has no code for the card: the nearest build whose cuDNN has.
+fn other_cudnn(here: &Situation<'_>) -> Vec<String> {
+    let judged = judge(&here.case(), here.matrix);
+    let lacks = judged.findings.iter().any(|f| f.code == Code::CudnnMismatch && f.severity == Severity::Error);
+    if !lacks || here.foreign || here.jetson {
+        return Vec::new();
+    }
+    let search = Search::new(here);
+    let found = search.nearest(!newer_than_cards(here), &|_| true);
+    let why = format!(", whose cuDNN has code for {}", served_names(here));
+    found.map(|found| search.take(&found, &why)).into_iter().collect()
 }
 
 /// `sm_120`, or several.
@@ -221,7 +235,10 @@ fn cpu_build(here: &Situation<'_>) -> Vec<String> {
         return vec![format!("there is no CUDA build of torch for {platform}{instead}")];
     }
     // Nothing is known that would choose a build: the message's own words say as much.
-    let told = here.torch.is_some() || here.driver.is_some() || !here.cards.is_empty();
+    let told = here.torch.is_some()
+        || here.driver.is_some()
+        || !here.cards.is_empty()
+        || here.platform == Some(Platform::WindowsAmd64);
     if !told || here.torch.is_some() && here.release().is_none() {
         return Vec::new();
     }
@@ -277,9 +294,11 @@ fn no_file(here: &Situation<'_>, said: &Said, captures: &BTreeMap<String, String
         Code::NoSuchWheel | Code::MissingIndex | Code::PythonUnsupported | Code::GlibcTooOld
     )
     .then_some(judged.verdict);
-    let Some(code) = code else { return Advice::default() };
+    let search = Search::new(&here).near(here.variant().and_then(WheelVariant::cuda));
+    let Some(code) = code else {
+        return Advice::of(beyond(&here, &search, said));
+    };
     let mut fix = Vec::new();
-    let search = Search::new(&here);
     // A build that exists, for this Python and this platform, of the same name where there is one.
     let wanted = here.variant().filter(|variant| variant.cuda().is_some());
     let cuda = |found: &Found<'_>| wanted.is_none_or(|wanted| found.variant.name == wanted);
@@ -297,6 +316,39 @@ fn no_file(here: &Situation<'_>, said: &Said, captures: &BTreeMap<String, String
         fix.insert(0, format!("{}{why}", finding.message));
     }
     Advice { code: Some(code), fix }
+}
+
+/// A release that the matrix does not know, or none that was named: what comes nearest, for this Python.
+fn beyond(here: &Situation<'_>, search: &Search<'_, '_>, said: &Said) -> Vec<String> {
+    let Some(python) = here.python else { return Vec::new() };
+    let platform = here.place();
+    let line = |found: &Found<'_>| search.take(found, &format!(", which has files for Python {python}"));
+    if let Some(release) = here.release() {
+        // Known, and nothing is wrong with it: the trouble is elsewhere.
+        if here.matrix.release(release).is_some() {
+            return Vec::new();
+        }
+        let found = search.nearest(true, &|_| true).filter(|found| !found.python_dropped);
+        return found.map(|found| line(&found)).into_iter().collect();
+    }
+    // `torch`, any version, of an index that holds one build.
+    let (Some(Index::Variant(variant, _)), true) = (&here.index, said.asked.iter().any(|a| a.name == "torch"))
+    else {
+        return Vec::new();
+    };
+    let holds = |r: &&crate::matrix::Release| r.variant(*variant).is_some_and(|v| v.build(platform).is_some());
+    let Some(last) = here.matrix.releases.iter().rev().find(holds) else { return Vec::new() };
+    let has_file = |r: &crate::matrix::Release| {
+        r.wheels.iter().any(|w| w.platform == Some(platform) && w.python.iter().any(|t| t.admits(python)))
+    };
+    if here.matrix.releases.iter().filter(holds).any(has_file) {
+        return Vec::new();
+    }
+    let newer = here.matrix.release_range().is_some_and(|(_, newest)| newest > last.version);
+    let found = Search::new(here).near(variant.cuda()).from(last.version).nearest(newer, &|_| true);
+    let ends = format!("the index {variant} ends with torch {}, which has no file for Python {python}", last.version);
+    let line = found.filter(|found| !found.python_dropped).map(|found| line(&found));
+    line.map(|line| vec![ends, line]).unwrap_or_default()
 }
 
 /// torch as the installer was asked for it.
@@ -322,6 +374,7 @@ fn companions(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<
         .with
         .iter()
         .map(|(name, _)| name.clone())
+        .chain(here.misfits.iter().cloned())
         .chain(captures.get("package").map(|name| crate::domain::normalise_name(name)))
         .filter(|name| TRAIN.contains(&name.as_str()))
         .collect();
@@ -380,11 +433,11 @@ fn toolkit(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<Str
         }
         return fix;
     }
-    if let Some(gcc) = captures.get("gcc").filter(|_| here.nvcc.is_some()) {
+    if captures.contains_key("gcc") {
         let row = here.nvcc.and_then(|nvcc| matrix.compiler(nvcc));
         if let Some((row, max)) = row.and_then(|row| Some((row, row.gcc_max.as_ref()?))) {
             fix.push(format!(
-                "take gcc {max} or older with nvcc {}, not {gcc}: install gcc-{max} and g++-{max}, then set CUDAHOSTCXX=g++-{max}",
+                "nvcc {} takes gcc {max} at most: install gcc-{max} and g++-{max}, then set CUDAHOSTCXX=g++-{max}",
                 row.cuda
             ));
         }

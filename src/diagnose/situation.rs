@@ -41,6 +41,8 @@ pub(super) struct Situation<'m> {
     pub jetson: bool,
     /// Built or used for an accelerator of another maker.
     pub foreign: bool,
+    /// Packages of which the text says that they do not go with torch.
+    pub misfits: Vec<String>,
     env: Vec<(String, String)>,
 }
 
@@ -71,9 +73,14 @@ impl<'m> Situation<'m> {
         let maker = torch.as_ref().and_then(TorchVersion::local).is_some_and(|l| l.contains("nv"));
         let kind = |card: &GpuMatch| card.is_jetson();
         let cards = cards(said, captures, matrix);
+        // NVIDIA's own builds are made for Jetson, and for containers on x86-64.
+        let any = |python: &crate::host::Python| {
+            python.packages.get("torch").is_some_and(|version| version.contains("nv2"))
+        };
+        let maker = maker || facts.pythons.iter().any(any);
         let jetson = system.jetson.is_some()
             || cards.iter().any(kind)
-            || (maker && system.platform == Some(Platform::LinuxArm64));
+            || (maker && system.platform != Some(Platform::LinuxAmd64));
         let packages = python.map(|python| &python.packages);
         Self {
             matrix,
@@ -104,6 +111,7 @@ impl<'m> Situation<'m> {
                 || hip
                 || matches!(variant, Some(WheelVariant::Rocm { .. } | WheelVariant::Xpu)),
             cards,
+            misfits: said.misfits.clone(),
             env: facts.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
         }
     }
@@ -171,7 +179,8 @@ pub(super) fn capability(text: &str) -> Option<ComputeCapability> {
 }
 
 fn cards(said: &Said, captures: &BTreeMap<String, String>, matrix: &Matrix) -> Vec<GpuMatch> {
-    let by_capability = |capability: ComputeCapability| matrix.gpu(&capability.to_string()).ok();
+    let by_capability =
+        |capability: ComputeCapability| matrix.gpu(&capability.to_string()).ok();
     let named = captures.get("gpu").and_then(|name| matrix.gpu(name).ok());
     let number = captures.get("capability").and_then(|text| capability(text));
     // The number is the device's own word; a name may be shared by several.
@@ -192,17 +201,12 @@ fn cards(said: &Said, captures: &BTreeMap<String, String>, matrix: &Matrix) -> V
         for device in devices {
             let named = matrix.gpu(&device.name).ok();
             let card = match (named, device.capability) {
-                (Some(card), Some(capability)) if card.capability != capability => {
-                    by_capability(capability)
-                }
+                (Some(card), Some(capability)) if card.capability != capability => by_capability(capability),
                 (None, Some(capability)) => by_capability(capability),
                 (named, _) => named,
             };
             let Some(card) = card else { continue };
-            let known = cards.iter().any(|c| {
-                c.capability == card.capability
-                    && (c.row == card.row || c.row.is_none() || card.row.is_none())
-            });
+            let known = cards.iter().any(|c| c.capability == card.capability && (c.row == card.row || c.row.is_none() || card.row.is_none()));
             if !known && cards.len() < MOST_CARDS {
                 cards.push(card);
             }
@@ -214,8 +218,7 @@ fn cards(said: &Said, captures: &BTreeMap<String, String>, matrix: &Matrix) -> V
 /// The driver by its version, or by the CUDA that it implements.
 fn driver(said: &Said, captures: &BTreeMap<String, String>, matrix: &Matrix) -> Option<Driver> {
     let facts = &said.facts;
-    let (nvml, smi) =
-        (facts.nvml.as_ref().and_then(Answer::told), facts.smi.as_ref().and_then(Answer::told));
+    let (nvml, smi) = (facts.nvml.as_ref().and_then(Answer::told), facts.smi.as_ref().and_then(Answer::told));
     let version: Option<DriverVersion> = captures
         .get("driver")
         .and_then(|text| text.parse().ok())
@@ -238,10 +241,7 @@ fn driver(said: &Said, captures: &BTreeMap<String, String>, matrix: &Matrix) -> 
 /// `11.4`, or the driver's own number for it, `11040`.
 fn driver_cuda(text: &str) -> Option<CudaVersion> {
     let number = text.trim().parse::<u16>().ok().filter(|n| (9000..30000).contains(n));
-    number.map_or_else(
-        || text.trim().parse().ok(),
-        |n| Some(CudaVersion::new(n / 1000, n % 1000 / 10)),
-    )
+    number.map_or_else(|| text.trim().parse().ok(), |n| Some(CudaVersion::new(n / 1000, n % 1000 / 10)))
 }
 
 fn libc(said: &Said, matrix: &Matrix) -> Option<Libc> {

@@ -128,7 +128,7 @@ fn paths(draft: &mut Draft<'_>, raw: &str) {
             let minor = version.split(['/', '\\']).next().unwrap_or_default();
             draft.python(Rank::Passing, &format!("3.{minor}"));
         }
-        if word.contains('\\') && word.contains(":\\") {
+        if before.contains(":\\") {
             draft.platform(Rank::Passing, Platform::WindowsAmd64);
         }
     }

@@ -48,9 +48,9 @@ fn key_value(body: &str) -> Option<(String, &str)> {
     while !text.is_char_boundary(head) {
         head -= 1;
     }
-    let at = text[..head].find([':', '|', '='])?;
+    let at = text[..head].find([':', '|'])?;
     let (key, rest) = text.split_at(at);
-    let value = rest[1..].trim_start_matches([':', '=']).trim_end_matches('|');
+    let value = rest[1..].trim_start_matches(':').trim_end_matches('|');
     if value.starts_with("//") {
         return None;
     }
@@ -216,7 +216,7 @@ fn of_machine(draft: &mut Draft<'_>, key: &str, value: &str) {
         | "device name"
         | "using gpu in script?" => {
             let name = value.split(" (").next().unwrap_or_default();
-            if draft.matrix.gpu(name).is_ok() {
+            if draft.is_card(name) {
                 draft.device(rank, name, None);
             }
         }

@@ -22,8 +22,9 @@ use crate::host::{Answer, Device, Facts, Smi, Told, Toolkit};
 use crate::matrix::Matrix;
 
 /// Longest part of a line that is looked at, in bytes.
-const LONGEST: usize = 2000;
-/// Facts, devices and environments that are kept.
+const LONGEST: usize = 4000;
+/// Facts, devices and environments that are kept, and names that are looked up among the cards: a name
+/// that is none takes its time.
 const MOST: usize = 256;
 
 /// What a text tells of a machine and its Pythons.
@@ -49,6 +50,8 @@ pub struct Said {
     pub mentioned: bool,
     /// Accelerators of other makers that the text shows: `ROCm`, `Ascend`.
     pub others: Vec<String>,
+    /// Packages of which the text says that they do not go with torch: `xformers`.
+    pub misfits: Vec<String>,
 }
 
 /// A package that an installer was asked for.
@@ -153,6 +156,7 @@ struct Draft<'m> {
     toolkits: Vec<(Rank, Toolkit)>,
     env: BTreeMap<String, String>,
     image: Option<String>,
+    lookups: usize,
     said: Said,
 }
 
@@ -172,11 +176,10 @@ pub fn facts(lines: &[(usize, &str)], matrix: &Matrix) -> Said {
             continue;
         }
         let next = || lines[at + 1..].iter().take(3).map(|(_, text)| cut(text));
-        if told::line(&mut draft, body, next) {
-            continue;
+        if !told::line(&mut draft, body, next) {
+            block::line(&mut draft, raw, body);
+            package::line(&mut draft, raw, body);
         }
-        block::line(&mut draft, raw, body);
-        package::line(&mut draft, raw, body);
         around::line(&mut draft, &names, raw);
     }
     let text: Vec<&str> = lines.iter().map(|(_, text)| *text).collect();
@@ -214,6 +217,7 @@ impl<'m> Draft<'m> {
             toolkits: Vec::new(),
             env: BTreeMap::new(),
             image: None,
+            lookups: 0,
             said: Said::default(),
         }
     }
@@ -358,6 +362,19 @@ impl<'m> Draft<'m> {
             let first =
                 rank > Rank::Passing && !self.toolkits.iter().any(|(_, kit)| kit.first_on_path);
             self.toolkits.push((rank, Toolkit { path: path.into(), cuda, first_on_path: first }));
+        }
+    }
+
+    /// Whether the matrix knows a card of this name.
+    fn is_card(&mut self, name: &str) -> bool {
+        self.lookups += 1;
+        self.lookups <= MOST && self.matrix.gpu(name).is_ok()
+    }
+
+    /// A package that does not go with torch.
+    fn misfit(&mut self, name: &str) {
+        if !self.said.misfits.iter().any(|other| other == name) {
+            self.said.misfits.push(name.to_owned());
         }
     }
 

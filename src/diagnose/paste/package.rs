@@ -100,6 +100,16 @@ fn put(draft: &mut Draft<'_>, rank: Rank, name: &str, version: &str) {
 fn columns(draft: &mut Draft<'_>, raw: &str, text: &str) {
     let mut words = text.split_whitespace();
     let (Some(name), Some(version)) = (words.next(), words.next()) else { return };
+    // `torch 2.0.0, vllm 0.2.2`
+    if version.ends_with(',') {
+        for pair in text.split(',').take(16) {
+            let mut words = pair.split_whitespace();
+            if let (Some(name), Some(version), None) = (words.next(), words.next(), words.next()) {
+                put(draft, Rank::Listed, name, version);
+            }
+        }
+        return;
+    }
     if !name.chars().all(is_name) || !version.starts_with(|c: char| c.is_ascii_digit()) {
         return;
     }
@@ -126,8 +136,9 @@ fn columns(draft: &mut Draft<'_>, raw: &str, text: &str) {
                 draft.python(Rank::Listed, python);
             }
         }
-        // Three columns are conda's, or the folder of a package that is edited in place.
-        _ if build.is_none_or(|b| channel.is_some() || b.starts_with(['/', '<', 'p'])) => {
+        // Further columns are conda's build, which has a digit, or the folder of a package that is edited
+        // in place.
+        _ if build.is_none_or(|b| b.starts_with('/') || b.bytes().any(|b| b.is_ascii_digit())) => {
             put(draft, rank, name, version);
         }
         _ => (),

@@ -189,7 +189,7 @@ fn answer(draft: &mut Draft<'_>, question: Question, text: &str) -> bool {
             true
         }),
         Question::Name => {
-            let is_name = draft.matrix.gpu(bare).is_ok();
+            let is_name = draft.is_card(bare);
             if is_name {
                 draft.device(rank, bare, None);
             }

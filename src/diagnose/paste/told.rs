@@ -53,6 +53,7 @@ pub(super) fn line<'l, I: Iterator<Item = &'l str>>(
         // `PyTorch 2.2.1+cu118 with CUDA 1108 (you have 2.2.2+cu121)`: of xformers.
         let version = have(body);
         draft.torch(Rank::Replied, version);
+        draft.misfit("xformers");
     } else if body.trim_start().starts_with("Python ") && body.contains("(you have ") {
         let version = have(body);
         draft.python(Rank::Replied, version);
@@ -61,6 +62,16 @@ pub(super) fn line<'l, I: Iterator<Item = &'l str>>(
     } else if body.contains("no version of torch") || body.contains("has no wheels with a matching")
     {
         asked_of_uv(draft, &wide());
+    } else if let Some((_, after)) = split(body, "PyTorch has CUDA Version=") {
+        // `PyTorch has CUDA Version=13.0 and torchvision has CUDA Version=12.8.`
+        let cuda = after.split(' ').next().and_then(|text| text.parse::<CudaVersion>().ok());
+        if let Some(cuda) = cuda {
+            draft.torch_cuda(Rank::Replied, Some(cuda));
+        }
+        let other = body.split(" and ").nth(1).and_then(|rest| rest.split(' ').next());
+        draft.misfit(&normalise_name(other.unwrap_or("torchvision")));
+    } else if body.contains("torchvision::nms") {
+        draft.misfit("torchvision");
     } else if let Some((_, after)) = split(body, "PyTorch settings found: CUDA_VERSION=") {
         // bitsandbytes: `CUDA_VERSION=124, Highest Compute Capability: 8.9.`
         if let Some(cuda) =
