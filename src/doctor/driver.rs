@@ -87,7 +87,9 @@ fn not_loaded(subject: &Subject<'_>) -> Finding {
     if let Some(kernel) = &facts.system.kernel {
         finding = finding.fact(format!("the running kernel is {kernel}"), "uname");
     }
-    if let Some(line) = unsigned.or_else(|| log(&["NVRM", "nvidia"])) {
+    if let Some(line) =
+        unsigned.or_else(|| log(&["Unknown symbol", "disagrees about version", "failed", "error"]))
+    {
         finding = finding.fact(line.clone(), "kernel log");
     }
     if unsigned.is_none() {
@@ -131,7 +133,10 @@ pub fn drives_cards(subject: &Subject<'_>) -> Outcome {
                 Some(known) => {
                     known.message.clone_from(&finding.message);
                     known.facts.extend(finding.facts);
-                    known.help.extend(finding.help);
+                    // The table names a branch where the log only says that there is one.
+                    if known.code == Code::DriverTooNew {
+                        known.help = finding.help;
+                    }
                 }
                 None => findings.push(finding),
             }
@@ -164,6 +169,11 @@ pub fn drives_cards(subject: &Subject<'_>) -> Outcome {
 fn from_log(subject: &Subject<'_>, driver: &Told<DriverVersion>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
     let version = driver.value;
+    // A log also holds what was true before the driver was exchanged.
+    let cards = subject.facts.pci.as_ref().map_or(0, |pci| pci.value.len());
+    if cards > 0 && subject.devices().len() >= cards {
+        return findings;
+    }
     for line in subject.kernel_log() {
         let found = if line.contains("requires use of the NVIDIA open kernel modules") {
             Some((
@@ -171,7 +181,10 @@ fn from_log(subject: &Subject<'_>, driver: &Told<DriverVersion>) -> Vec<Finding>
                 format!(
                     "driver {version} is loaded with the proprietary kernel module, and the card works with the open one only"
                 ),
-                "install the open flavour of the driver (Ubuntu: nvidia-driver-BRANCH-open), then reboot",
+                format!(
+                    "install the open flavour of the driver (Ubuntu: nvidia-driver-{}-open), then reboot",
+                    version.branch
+                ),
             ))
         } else if line.contains("not supported by open nvidia.ko")
             || line.contains("does not include the required GPU System Processor")
@@ -181,7 +194,10 @@ fn from_log(subject: &Subject<'_>, driver: &Told<DriverVersion>) -> Vec<Finding>
                 format!(
                     "driver {version} is loaded with the open kernel module, and the card works with the proprietary one only"
                 ),
-                "install the proprietary flavour of the driver, branch 580 or older, then reboot",
+                format!(
+                    "install the proprietary flavour of the driver (Ubuntu: nvidia-driver-{}), then reboot",
+                    version.branch
+                ),
             ))
         } else if line.contains("Legacy driver")
             || line.contains("legacy driver")
@@ -190,7 +206,7 @@ fn from_log(subject: &Subject<'_>, driver: &Told<DriverVersion>) -> Vec<Finding>
             Some((
                 Code::DriverTooNew,
                 format!("driver {version} no longer drives the card"),
-                "install the legacy branch that the kernel log names",
+                "install the legacy branch that the kernel log names".to_owned(),
             ))
         } else {
             None

@@ -1,6 +1,6 @@
 //! The libraries that the loader really picks, against those that came with torch.
 
-use super::view::only;
+use super::view::{Build, only};
 use super::{Outcome, Subject};
 use crate::domain::{Code, Finding, Severity};
 use crate::resolve::case::Case;
@@ -33,12 +33,15 @@ fn of_wheels(path: &str) -> bool {
 /// `libraries-of-the-wheel`: torch has mapped the libraries that came with it.
 pub fn mapped(subject: &Subject<'_>) -> Outcome {
     let Some(torch) = subject.torch() else { return Outcome::Apart };
-    let Some(told) = torch.told().filter(|told| !told.mapped.is_empty()) else {
+    // conda and builds of one's own take the system's libraries on purpose.
+    if !torch.wheel || !matches!(torch.build, Build::Cuda(_)) {
+        return Outcome::Apart;
+    }
+    let Some(told) = torch.told() else {
         return Outcome::Skipped("torch was not imported, so no library was loaded".into());
     };
-    // conda and builds of one's own take the system's libraries on purpose.
-    if !torch.wheel {
-        return Outcome::Apart;
+    if told.mapped.is_empty() {
+        return Outcome::Skipped("which libraries torch has loaded was not told".into());
     }
     let mut findings = Vec::new();
     let foreign: Vec<(&String, &String)> =

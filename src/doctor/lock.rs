@@ -80,6 +80,10 @@ fn against(subject: &Subject<'_>, target: &Target, machine: &Case) -> Result<Str
     let stands_in_the_way = |f: &Finding| f.severity == Severity::Error;
     let mut errors: Vec<Finding> =
         judgement.findings.into_iter().filter(stands_in_the_way).collect();
+    if errors.iter().any(|f| f.code == Code::ArchNotInBinary) {
+        // Where torch itself has no code for a card, its cuDNN matters no more.
+        errors.retain(|f| f.code != Code::CudnnMismatch);
+    }
     if errors.is_empty() {
         return Ok(format!("target `{}`, torch {name}, runs on {}", target.name, cards(machine)));
     }

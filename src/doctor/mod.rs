@@ -216,12 +216,24 @@ fn errors(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Found(list) if list.iter().any(|f| f.severity == Severity::Error))
 }
 
-/// What a symptom comes to where a cause was found: a remark. `None`: nothing says why.
-fn follows(subject: &Subject<'_>, symptom: &str) -> Option<Outcome> {
+/// What the symptom of the check `of` comes to where a cause was found, or an earlier symptom: a
+/// remark. `None`: nothing says why.
+fn follows(subject: &Subject<'_>, of: &str, symptom: &str) -> Option<Outcome> {
     let causes = REGISTRY.iter().filter(|check| !check.symptom && check.link != Link::Lock);
-    let cause = causes.map(|check| (check.run)(subject)).find(errors)?;
-    let Outcome::Found(findings) = cause else { return None };
-    let code = findings.iter().find(|f| f.severity == Severity::Error)?.code;
-    let message = format!("{symptom}: it follows from `{code}`");
-    Some(Outcome::Found(vec![Finding::new(code, Severity::Note, message)]))
+    let earlier =
+        REGISTRY.iter().take_while(|check| check.name != of).filter(|check| check.symptom);
+    let broken = causes.chain(earlier).find_map(|check| match (check.run)(subject) {
+        Outcome::Found(list) => list.into_iter().find(|f| f.severity == Severity::Error),
+        _ => None,
+    })?;
+    let message = format!("{symptom}{FOLLOWS}`{}`", broken.code);
+    Some(Outcome::Found(vec![Finding::new(broken.code, Severity::Note, message)]))
+}
+
+/// Between a symptom and the code of what it follows from.
+const FOLLOWS: &str = ": it follows from ";
+
+/// The symptom in the message of a remark that it follows from something else.
+pub fn symptom_of(finding: &Finding) -> Option<&str> {
+    Some(finding.message.rsplit_once(FOLLOWS)?.0)
 }

@@ -28,16 +28,19 @@ pub fn product(subject: &Subject<'_>) -> Outcome {
             );
         } else if let Some(error) = &product.error {
             let words = shown(error);
-            match follows(subject, &format!("the product on {device} fails: {words}")) {
+            match follows(subject, "product", &format!("the product on {device} fails: {words}")) {
                 Some(Outcome::Found(notes)) => findings.extend(notes),
                 _ => findings.push(failed(&device, &words)),
             }
         }
     }
     if products.iter().any(|p| p.right == Some(true)) {
-        // Others work: the machine does, but for this card.
+        // Others work: the machine does, but for this card. That torch has no code for it was told.
+        let told = matches!(super::wheel::has_code(subject), Outcome::Found(_));
         for finding in findings.iter_mut().filter(|f| f.code != Code::WrongResult) {
-            finding.severity = finding.severity.max(Severity::Warning);
+            let known = told && finding.code == Code::ArchNotInBinary;
+            let least = if known { Severity::Note } else { Severity::Warning };
+            finding.severity = finding.severity.max(least);
         }
     }
     if !findings.is_empty() {
@@ -49,16 +52,11 @@ pub fn product(subject: &Subject<'_>) -> Outcome {
         return Outcome::Skipped("torch saw no device to compute on".into());
     }
     let names = counted(right.iter().map(|p| p.name.as_str()));
-    let memory = right
-        .iter()
-        .filter_map(|p| p.memory)
-        .map(|(used, total)| format!("{} of {} MiB", used >> 20, total >> 20));
-    let memory: Vec<_> = memory.take(8).collect();
-    let memory = if memory.is_empty() {
-        String::new()
-    } else {
-        format!("; memory in use: {}", memory.join(", "))
-    };
+    let memory = right.iter().filter_map(|p| p.memory);
+    let memory: Vec<_> =
+        memory.map(|(used, total)| format!("{} of {} MiB", used >> 20, total >> 20)).collect();
+    let memory = counted(memory.iter().map(String::as_str));
+    let memory = if memory.is_empty() { memory } else { format!("; memory in use: {memory}") };
     Outcome::Passed(format!("a matrix product was exact on {names}{memory}"))
 }
 

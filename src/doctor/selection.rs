@@ -92,9 +92,10 @@ pub fn counted(subject: &Subject<'_>) -> Outcome {
         return Outcome::Apart;
     }
     if here >= all {
-        return Outcome::Passed(
-            format!("all {all} devices are shown").replace("all 1 devices are", "the device is"),
-        );
+        return Outcome::Passed(match all {
+            1 => "CUDA shows the device".into(),
+            _ => format!("CUDA shows all {all} devices"),
+        });
     }
     // A card that is taken or broken has been told of.
     if errors(&super::gpu::alive(subject)) {
@@ -136,7 +137,8 @@ pub fn torch_sees(subject: &Subject<'_>) -> Outcome {
             if count == 1 { "" } else { "s" }
         ));
     }
-    if let Some(note) = follows(subject, "torch.cuda.is_available() is False") {
+    if let Some(note) = follows(subject, "torch-sees-devices", "torch.cuda.is_available() is False")
+    {
         return note;
     }
     let driver = told.said.iter().any(|line| line.contains("driver on your system is too old"));

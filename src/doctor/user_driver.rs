@@ -32,6 +32,9 @@ pub fn found(subject: &Subject<'_>) -> Outcome {
         ]);
     }
     if let Some(cuda) = subject.cuda() {
+        if errors(&belongs(subject)) {
+            return Outcome::Apart;
+        }
         let file = cuda.file.as_deref().unwrap_or("libcuda.so.1");
         let version = cuda.version.map_or(String::new(), |v| format!(", CUDA {v}"));
         return Outcome::Passed(format!("{file}{version}"));
@@ -162,7 +165,7 @@ pub fn belongs(subject: &Subject<'_>) -> Outcome {
     }
     match file {
         Some(version) => Outcome::Passed(format!("libcuda {version} is that of the kernel module")),
-        None if subject.cuda().is_some() => {
+        None if subject.cuda_works() => {
             Outcome::Skipped("the file of libcuda names no version".into())
         }
         None => Outcome::Apart,
@@ -325,13 +328,16 @@ pub fn nvml(subject: &Subject<'_>) -> Outcome {
     let failure = match facts.nvml.as_ref().or(None) {
         Some(Answer::Told(nvml)) => {
             let count = nvml.devices.len();
+            if count == 0 {
+                return Outcome::Skipped("NVML answers, and lists no device".into());
+            }
             return Outcome::Passed(format!(
                 "NVML answers, {count} device{}",
                 if count == 1 { "" } else { "s" }
             ));
         }
         Some(Answer::Hung(phase)) => {
-            return Outcome::Found(vec![hung("NVML", phase)]);
+            return Outcome::Found(vec![hung(subject, "NVML", phase)]);
         }
         Some(Answer::Crashed(how)) => {
             return Outcome::Found(vec![
@@ -359,7 +365,9 @@ pub fn nvml(subject: &Subject<'_>) -> Outcome {
             None => return Outcome::Skipped("nobody asked NVML".into()),
         },
     };
-    if let Some(note) = follows(subject, &format!("{} fails: {}", failure.call, failure.text)) {
+    if let Some(note) =
+        follows(subject, "nvml-answers", &format!("{} fails: {}", failure.call, failure.text))
+    {
         return note;
     }
     let finding = |code: Code, message: &str| {
@@ -379,28 +387,37 @@ pub fn nvml(subject: &Subject<'_>) -> Outcome {
     }])
 }
 
-fn hung(what: &str, phase: &str) -> Finding {
-    Finding::new(
+fn hung(subject: &Subject<'_>, what: &str, phase: &str) -> Finding {
+    let mut finding = Finding::new(
         Code::DriverState,
         Severity::Error,
         format!("{what} does not come back: the driver hangs"),
     )
-    .fact(format!("it was in {phase}"), what)
-    .help("look for Xid lines: `sudo dmesg | grep -i xid`, and for programs that hang on the GPU")
-    .help("reboot; a driver in this state seldom recovers by itself")
+    .fact(format!("it was in {phase}"), what);
+    if let Some(line) = subject.kernel_log().iter().rev().find(|line| line.contains("Xid")) {
+        finding = finding.fact(line.clone(), "kernel log");
+    }
+    finding
+        .help(
+            "look for programs that hang on the GPU, and for Xid lines: `sudo dmesg | grep -i xid`",
+        )
+        .help("reboot; a driver in this state seldom recovers by itself")
 }
 
 /// `cuda-starts`: cuInit succeeds and shows a device.
 pub fn starts(subject: &Subject<'_>) -> Outcome {
     let failure = match &subject.facts.cuda {
-        None => return Outcome::Skipped("nobody asked libcuda".into()),
-        Some(Answer::Absent(_)) => return Outcome::Apart,
+        None | Some(Answer::Absent(_)) => return Outcome::Apart,
         Some(Answer::Hung(phase)) => {
-            return follows(subject, &format!("libcuda does not come back from {phase}"))
-                .unwrap_or_else(|| Outcome::Found(vec![hung("libcuda", phase)]));
+            return follows(
+                subject,
+                "cuda-starts",
+                &format!("libcuda does not come back from {phase}"),
+            )
+            .unwrap_or_else(|| Outcome::Found(vec![hung(subject, "libcuda", phase)]));
         }
         Some(Answer::Crashed(how)) => {
-            return follows(subject, &format!("libcuda died: {how}")).unwrap_or_else(|| {
+            return follows(subject, "cuda-starts", &format!("libcuda died: {how}")).unwrap_or_else(|| {
                 Outcome::Found(vec![
                     Finding::new(Code::DriverState, Severity::Error, format!("libcuda died: {how}"))
                         .help("reinstall the driver; in a container look whether it holds a second copy of it"),
@@ -425,7 +442,8 @@ pub fn starts(subject: &Subject<'_>) -> Outcome {
         },
     };
     let words = format!("{} fails: {}", failure.call, failure.text);
-    follows(subject, &words).unwrap_or_else(|| Outcome::Found(vec![by_code(subject, &failure)]))
+    follows(subject, "cuda-starts", &words)
+        .unwrap_or_else(|| Outcome::Found(vec![by_code(subject, &failure)]))
 }
 
 /// cuInit failed, and nothing else that was found says why.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::view::{Build, Torch, only};
-use super::{Outcome, Subject, follows, user_driver};
-use crate::domain::{Code, CodeTarget, Finding, Severity, TorchRelease, shown};
+use super::{Outcome, Subject, follows, nothing_here, user_driver};
+use crate::domain::{Code, CodeTarget, Finding, Severity, TorchRelease, WheelVariant, shown};
 use crate::host::{Answer, Python};
 use crate::matrix::{CodeList, GpuMatch};
 use crate::resolve::case::Case;
@@ -14,7 +14,7 @@ use crate::resolve::{Judgement, judge};
 /// `torch-found`: some environment has torch.
 pub fn found(subject: &Subject<'_>) -> Outcome {
     if let Some(torch) = subject.torch() {
-        return Outcome::Passed(format!("torch {} in {}", torch.version, torch.python.path));
+        return Outcome::Passed(format!("{} in {}", torch.version, torch.python.path));
     }
     let pythons = &subject.facts.pythons;
     if pythons.is_empty() {
@@ -52,10 +52,13 @@ pub fn once(subject: &Subject<'_>) -> Outcome {
 
 /// `torch-for-cuda`: the build carries code for NVIDIA's GPUs at all.
 pub fn for_cuda(subject: &Subject<'_>) -> Outcome {
-    let Some(torch) = subject.torch() else { return Outcome::Apart };
+    // Where there is no GPU, a build for the CPU is the right one.
+    let Some(torch) = subject.torch().filter(|_| !nothing_here(subject)) else {
+        return Outcome::Apart;
+    };
     let (code, message, word) = match &torch.build {
         Build::Cuda(cuda) => {
-            return Outcome::Passed(format!("torch {} is built with CUDA {cuda}", torch.version));
+            return Outcome::Passed(format!("built with CUDA {cuda}"));
         }
         Build::Pypi => return from_judge(subject, &[Code::CpuOnlyWheel], |_| true),
         Build::Cpu => (
@@ -120,37 +123,41 @@ fn why_cpu(subject: &Subject<'_>, torch: &Torch<'_>) -> Option<(String, String)>
     })
 }
 
-/// Install lines of builds that run on these cards and this driver, nearest first: of the same
-/// release, and of the newest one where that has none.
+/// What installs a build that runs on these cards and this driver: of the same release, or else of
+/// the nearest line of releases.
 fn install_lines(subject: &Subject<'_>, torch: &Torch<'_>) -> Vec<String> {
     let release = torch.parsed.as_ref().and_then(|v| v.release());
     let same = release.and_then(|release| build_for(subject, release));
-    let found = same.or_else(|| {
-        let releases = subject.matrix.releases.iter().rev();
-        releases.filter(|r| Some(r.version) != release).find_map(|r| build_for(subject, r.version))
-    });
-    match found {
-        Some((release, variant, on_pypi)) => {
-            let index = if on_pypi {
-                String::new()
-            } else {
-                format!(" --index-url https://download.pytorch.org/whl/{variant}")
-            };
-            let runs = if subject.cards().is_empty() {
-                ""
-            } else {
-                ", which runs on this card and driver"
-            };
-            vec![format!(
-                "install torch {release}+{variant}{runs}: `{} install --force-reinstall torch=={release}{index}`",
-                pip(torch.python)
-            )]
+    let Some((release, variant, on_pypi)) = same.or_else(|| nearest(subject, release)) else {
+        return vec!["no build known runs on these cards with this driver and Python: `gpuseal resolve --gpu CARD --driver VERSION` says what would have to change".into()];
+    };
+    let mut packages = vec![format!("torch=={release}")];
+    // Its companions are built once for every build too.
+    let train = subject.matrix.release(release).map(|row| &row.train);
+    for name in ["torchvision", "torchaudio"] {
+        let own = train.and_then(|t| t.get(name)).and_then(|t| t.exact.last().or(t.open.last()));
+        if let (true, Some(version)) = (torch.python.packages.contains_key(name), own) {
+            packages.push(format!("{name}=={version}"));
         }
-        None => vec![
-            "`gpuseal resolve --gpu CARD --driver VERSION` finds a build for card and driver"
-                .into(),
-        ],
     }
+    let index = if on_pypi {
+        String::new()
+    } else {
+        format!(" --index-url https://download.pytorch.org/whl/{variant}")
+    };
+    let runs = match subject.cards().len() {
+        0 => "",
+        1 => ", which runs on this card and driver",
+        _ => ", which runs on these cards and this driver",
+    };
+    let again = if torch.python.kind == "uv" { "--reinstall" } else { "--force-reinstall" };
+    let command = format!("{} install {again} {}{index}", pip(torch.python), packages.join(" "));
+    let mut lines = Vec::new();
+    if torch.python.kind == "conda" && !torch.version.contains('+') {
+        lines.push(format!("install conda's build with CUDA: `CONDA_OVERRIDE_CUDA={} conda install -c conda-forge \"pytorch={release}=cuda*\"`", variant.cuda().map_or_else(String::new, |c| c.to_string())));
+    }
+    lines.push(format!("install torch {release}+{variant}{runs}: `{command}`"));
+    lines
 }
 
 fn pip(python: &Python) -> String {
@@ -160,27 +167,39 @@ fn pip(python: &Python) -> String {
     }
 }
 
-/// The newest build of a release that cards, driver, platform and Python of this machine take.
-fn build_for(
-    subject: &Subject<'_>,
-    release: TorchRelease,
-) -> Option<(TorchRelease, crate::domain::WheelVariant, bool)> {
+type Fit = (TorchRelease, WheelVariant, bool);
+
+/// The newest fitting release of the line that is nearest to `from`.
+fn nearest(subject: &Subject<'_>, from: Option<TorchRelease>) -> Option<Fit> {
+    let releases = &subject.matrix.releases;
+    let mut lines: Vec<(u16, u16)> = releases.iter().map(|r| r.version.line()).collect();
+    lines.dedup();
+    let at = |line: (u16, u16)| lines.iter().position(|l| *l == line);
+    let own = from.and_then(|from| at(from.line())).unwrap_or(lines.len());
+    let mut order: Vec<usize> = (0..lines.len()).collect();
+    order.sort_by_key(|line| (line.abs_diff(own), *line < own));
+    order.into_iter().find_map(|line| {
+        let of_line = releases.iter().rev().filter(|r| r.version.line() == lines[line]);
+        of_line.map(|r| r.version).find_map(|version| build_for(subject, version))
+    })
+}
+
+/// The best build of a release that cards, driver, platform and Python of this machine take: PyPI's
+/// own before others, then the newest.
+fn build_for(subject: &Subject<'_>, release: TorchRelease) -> Option<Fit> {
     let row = subject.matrix.release(release)?;
     let case = subject.case();
     let platform = case.platform();
-    let mut fits: Vec<_> = row
-        .variants
-        .iter()
-        .filter(|variant| variant.cuda.is_some() && variant.build(platform).is_some())
-        .filter(|variant| {
-            let torch = format!("{release}+{}", variant.name).parse().ok();
-            let judged = judge(&Case { torch, ..case.clone() }, subject.matrix);
-            matches!(judged.verdict, Code::Ok | Code::OkViaPtxJit)
-        })
-        .collect();
-    fits.sort_by_key(|v| (row.pypi.get(&platform) == Some(&v.name), v.official, v.cuda));
-    let best = fits.last()?;
-    Some((release, best.name, row.pypi.get(&platform) == Some(&best.name)))
+    let on_pypi = |name: WheelVariant| row.pypi.get(&platform) == Some(&name);
+    let fits = |name: WheelVariant| {
+        let torch = format!("{release}+{name}").parse().ok();
+        let verdict = judge(&Case { torch, ..case.clone() }, subject.matrix).verdict;
+        matches!(verdict, Code::Ok | Code::OkViaPtxJit)
+    };
+    let built = row.variants.iter().filter(|v| v.cuda.is_some() && v.build(platform).is_some());
+    let best =
+        built.filter(|v| fits(v.name)).max_by_key(|v| (on_pypi(v.name), v.official, v.cuda))?;
+    Some((release, best.name, on_pypi(best.name)))
 }
 
 /// What `resolve` says about torch on this machine, of these codes.
@@ -254,6 +273,9 @@ pub fn driver_fits(subject: &Subject<'_>) -> Outcome {
     let mut findings = only(judgement.findings, &[Code::DriverTooOld]);
     for finding in &mut findings {
         add_forward(subject, finding);
+        // Another wheel is less work than another driver, which all that runs on the machine shares.
+        finding.help.retain(|help| !help.starts_with("take torch"));
+        finding.help.splice(0..0, install_lines(subject, &torch));
     }
     if findings.is_empty() {
         Outcome::Passed(format!("driver {} starts CUDA {cuda}", driver.value))
@@ -307,10 +329,7 @@ pub fn has_code(subject: &Subject<'_>) -> Outcome {
     if broken > 0 && broken < cards.len() {
         for finding in findings.iter_mut().filter(|f| f.severity == Severity::Error) {
             finding.severity = Severity::Warning;
-            finding.help.insert(
-                0,
-                "leave it out: CUDA_VISIBLE_DEVICES with the indices of the others".into(),
-            );
+            finding.help.insert(0, leave_out(subject));
         }
     }
     if findings.iter().any(|f| f.severity < Severity::Note) {
@@ -330,6 +349,19 @@ pub fn has_code(subject: &Subject<'_>) -> Outcome {
     }
     let names: Vec<_> = cards.iter().map(|c| format!("{} ({})", c.name, c.capability)).collect();
     Outcome::Passed(format!("has code for {}", names.join(", ")))
+}
+
+/// How to use the other cards alone.
+fn leave_out(subject: &Subject<'_>) -> String {
+    let devices = subject.cuda().map(|c| c.devices.as_slice()).unwrap_or_default();
+    let products = subject.products();
+    let right =
+        |at: &usize| products.iter().any(|p| p.device as usize == *at && p.right == Some(true));
+    let working: Vec<_> = (0..devices.len()).filter(right).map(|at| at.to_string()).collect();
+    if working.is_empty() || subject.var("CUDA_VISIBLE_DEVICES").is_some() {
+        return "leave it out: CUDA_VISIBLE_DEVICES with the indices of the others".into();
+    }
+    format!("leave it out: CUDA_VISIBLE_DEVICES={}", working.join(","))
 }
 
 /// The list that torch printed itself wins over any table.
@@ -362,6 +394,7 @@ fn by_own_list(
                 )));
                 let same = told.iter().find(|f| f.code == Code::ArchNotInBinary && f.message.contains(&card.name));
                 finding.help = same.map(|f| f.help.clone()).unwrap_or_default();
+                finding.help.retain(|help| !help.ends_with("has code for it"));
                 let lines = install_lines(subject, torch);
                 finding.help.splice(0..0, lines);
                 findings.push(finding);
@@ -379,7 +412,7 @@ pub fn imports(subject: &Subject<'_>) -> Outcome {
         Some(Answer::Told(_)) => return Outcome::Passed("torch can be imported".into()),
         Some(Answer::Absent(words)) => return Outcome::Skipped(shown(words)),
         Some(Answer::Hung(phase)) => {
-            return follows(subject, &format!("torch does not come back from {phase}")).unwrap_or_else(|| {
+            return follows(subject, "torch-imports", &format!("torch does not come back from {phase}")).unwrap_or_else(|| {
                 Outcome::Found(vec![
                     Finding::new(Code::DriverState, Severity::Error, format!("torch does not come back from {phase}"))
                         .help("look for Xid lines: `sudo dmesg | grep -i xid`, and for programs that hang on the GPU; reboot"),
@@ -387,7 +420,7 @@ pub fn imports(subject: &Subject<'_>) -> Outcome {
             });
         }
         Some(Answer::Crashed(how)) => {
-            return follows(subject, &format!("Python died while torch was imported: {how}")).unwrap_or_else(|| {
+            return follows(subject, "torch-imports", &format!("Python died while torch was imported: {how}")).unwrap_or_else(|| {
                 Outcome::Found(vec![
                     Finding::new(Code::Unknown, Severity::Error, format!("Python died while torch was imported: {how}"))
                         .help("`python -X faulthandler -c 'import torch'` shows where; two builds of CUDA packages in one environment are the usual reason: make it anew"),
@@ -551,6 +584,11 @@ pub fn cudnn(subject: &Subject<'_>) -> Outcome {
     // Another one than torch pins has another list.
     if installed.any(|(_, version)| Some(version) != pinned.as_ref()) {
         return Outcome::Skipped("cuDNN is not the one that torch pins".into());
+    }
+    // Where torch itself has no code for a card, its cuDNN matters no more.
+    if matches!(has_code(subject), Outcome::Found(list) if list.iter().any(|f| f.code == Code::ArchNotInBinary))
+    {
+        return Outcome::Apart;
     }
     let findings = only(judgement.findings, &[Code::CudnnMismatch]);
     if findings.is_empty() { Outcome::Apart } else { Outcome::Found(findings) }

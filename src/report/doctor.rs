@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::human::{BAD, DIM, GOOD, WARN, heading, help, paint};
 use super::json_v1::{self, FindingV1};
 use super::{TOOL, github, matrix_line};
-use crate::doctor::{Checked, Link, Outcome, Report};
+use crate::doctor::{Link, Outcome, Report, symptom_of};
 use crate::domain::{Code, Finding, Severity};
 use crate::host::Facts;
 use crate::matrix::Matrix;
@@ -28,18 +28,19 @@ const fn title(link: Link) -> &'static str {
     }
 }
 
-fn of(report: &Report, link: Link) -> impl Iterator<Item = &Checked> {
-    report.checks.iter().filter(move |c| c.check.link == link)
-}
-
 /// What the first line says beside the verdict.
 fn summary(report: &Report) -> String {
     if let Some((_, broken)) = report.broken() {
         return broken.message.clone();
     }
-    let product = of(report, Link::Product).next().map(|c| &c.outcome);
+    let product = report.checks.iter().find(|c| c.check.link == Link::Product).map(|c| &c.outcome);
     match product {
-        Some(Outcome::Passed(text)) if report.proven => format!("torch computes here: {text}"),
+        Some(Outcome::Passed(text)) if report.proven => {
+            format!("torch computes here: {}", text.split("; memory").next().unwrap_or_default())
+        }
+        Some(Outcome::Found(_)) if report.verdict == Code::Ok => {
+            "torch computes here, but not on every device: see the warnings".into()
+        }
         Some(Outcome::Skipped(why)) if report.verdict == Code::Ok => {
             format!(
                 "nothing is broken as far as it was looked at; that torch computes here is not proven ({why})"
@@ -65,13 +66,17 @@ pub fn human(report: &Report, matrix: &Matrix) -> String {
     if let Some((link, finding)) = broken {
         let _ = writeln!(text, "  broken: the link `{}`", title(link));
         evidence(finding, &mut text);
+        for symptom in report.findings().filter_map(symptom_of) {
+            let _ = writeln!(text, "  so {symptom}");
+        }
         for line in &finding.help {
             help(line, &mut text);
         }
     }
     let decisive = broken.map(|(_, finding)| finding);
-    let mut others: Vec<&Finding> =
-        report.findings().filter(|f| !decisive.is_some_and(|d| std::ptr::eq(*f, d))).collect();
+    let shown =
+        |f: &&Finding| decisive.is_some_and(|d| std::ptr::eq(*f, d)) || symptom_of(f).is_some();
+    let mut others: Vec<&Finding> = report.findings().filter(|f| !shown(f)).collect();
     others.sort_by_key(|f| f.severity);
     for finding in &others {
         let (style, word) = heading(finding.severity);
