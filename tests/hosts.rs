@@ -13,6 +13,7 @@ use gpuseal::doctor::{Link, Outcome, REGISTRY, Subject, examine};
 use gpuseal::domain::Code;
 use gpuseal::host::Facts;
 use gpuseal::matrix::Matrix;
+use gpuseal::report::doctor as voice;
 use serde_json::Value;
 use support::{Run, masked, root};
 
@@ -57,8 +58,7 @@ fn tell(name: &str, more: &[&str]) -> Run {
 }
 
 #[test]
-fn each_record_has_its_verdict() {
-    let wanted = verdicts();
+fn verdicts_are_listed_for_every_record() {
     let records: BTreeSet<String> = fs_err::read_dir(folder())
         .expect("tests/hosts")
         .filter_map(|entry| {
@@ -66,30 +66,32 @@ fn each_record_has_its_verdict() {
             name.strip_suffix(".json").map(str::to_owned)
         })
         .collect();
-    assert_eq!(records, wanted.keys().cloned().collect(), "verdicts.txt lists every record");
+    assert_eq!(records, verdicts().into_keys().collect());
     assert!(records.len() >= 45, "only {} records", records.len());
-    let mut wrong = String::new();
-    for (name, (verdict, exit)) in &wanted {
-        let run = tell(name, &[]);
-        let first = run.stdout.lines().next().unwrap_or_default();
-        if !first.starts_with(&format!("{verdict}: ")) || run.code != *exit {
-            let _ = writeln!(wrong, "{name}: wanted {verdict} ({exit}), got `{first}` ({})", run.code);
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong}");
 }
 
+/// Verdict, exit code and every word, for people and for programs.
 #[test]
 fn the_words_are_those_that_were_read() {
-    let mut changed = Vec::new();
-    for name in verdicts().keys() {
-        let human = tell(name, &[]);
-        let json = tell(name, &["--format", "json"]);
+    let mut wrong = String::new();
+    for (name, (verdict, exit)) in verdicts() {
+        let human = tell(&name, &[]);
+        let first = human.stdout.lines().next().unwrap_or_default();
+        if !first.starts_with(&format!("{verdict}: ")) || human.code != exit {
+            let _ = writeln!(
+                wrong,
+                "{name}: wanted {verdict} ({exit}), got `{first}` ({})",
+                human.code
+            );
+        }
+        let json = tell(&name, &["--format", "json"]);
+        assert_eq!(json.code, exit, "{name}");
         let mut document: Value = serde_json::from_str(&json.stdout).expect("a document");
+        assert_eq!(document["verdict"].as_str(), Some(verdict.as_str()), "{name}");
         let object = document.as_object_mut().expect("an object");
         let kept = object.remove("facts").expect("facts");
         let replayed: Facts = serde_json::from_value(kept).expect("a record");
-        assert_eq!(replayed, facts(name), "{name}: the document holds the record");
+        assert_eq!(replayed, facts(&name), "{name}: the document holds the record");
         for key in ["schema", "tool", "matrix"] {
             assert!(object.remove(key).is_some_and(|v| v.is_object()), "{name}: {key}");
         }
@@ -104,30 +106,31 @@ fn the_words_are_those_that_were_read() {
             });
         });
         if same.is_err() {
-            changed.push(name.clone());
+            let _ = writeln!(wrong, "{name}: the words have changed");
         }
     }
-    assert!(changed.is_empty(), "changed: {}", changed.join(", "));
+    assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// Whatever the voice, the exit code is the same, and none of them lets a line break out.
+/// No line breaks out of an annotation, no cell out of a table.
 #[test]
-fn all_voices_agree() {
-    for (name, (verdict, exit)) in verdicts() {
-        let json = tell(&name, &["--format", "json"]);
-        let document: Value = serde_json::from_str(&json.stdout).expect("a document");
-        assert_eq!((document["verdict"].as_str(), json.code), (Some(verdict.as_str()), exit), "{name}");
-        let github = tell(&name, &["--format", "github"]);
-        assert_eq!(github.code, exit, "{name}");
-        assert!(github.stdout.lines().all(|line| line.starts_with("::")), "{name}: {}", github.stdout);
-        let shared = tell(&name, &["--shareable"]);
-        assert_eq!(shared.code, exit, "{name}");
-        assert!(shared.stdout.starts_with("<details>"), "{name}");
-        assert!(shared.stdout.trim_end().ends_with("</details>"), "{name}");
+fn other_voices_keep_their_form() {
+    let matrix = Matrix::embedded();
+    for name in verdicts().keys() {
+        let facts = facts(name);
+        let report = examine(&Subject { facts: &facts, matrix: &matrix, lock: None });
+        let github = voice::annotations(&report);
+        assert!(github.lines().all(|line| line.starts_with("::")), "{name}: {github}");
+        let shared = voice::shareable(&report, &facts, &matrix);
+        assert!(shared.starts_with("<details>"), "{name}");
+        assert!(shared.trim_end().ends_with("</details>"), "{name}");
         let cells = |line: &str| line.matches('|').count();
-        let rows: Vec<&str> = shared.stdout.lines().filter(|l| l.starts_with('|')).collect();
-        assert!(rows.iter().all(|row| cells(row) == 3), "{name}: {}", shared.stdout);
+        let mut rows = shared.lines().filter(|line| line.starts_with('|'));
+        assert!(rows.all(|row| cells(row) == 3), "{name}: {shared}");
     }
+    let record = record("cpu-wheel-index");
+    let args = ["doctor", "--shareable", "--facts", record.to_str().expect("a path")];
+    support::run(&folder(), &args).says(1, &["<details>", "| GPUs | Tesla T4 |", "cpu-only-wheel"]);
 }
 
 /// A healthy machine alarms nobody.
@@ -164,14 +167,24 @@ fn every_check_is_seen_to_object() {
     assert_eq!(all.len(), REGISTRY.len(), "names are unique");
     let kebab = |name: &&str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
     assert!(all.iter().all(kebab), "{all:?}");
-    assert!(REGISTRY.is_sorted_by_key(|check| check.link), "checks stand in the order of the chain");
+    assert!(
+        REGISTRY.is_sorted_by_key(|check| check.link),
+        "checks stand in the order of the chain"
+    );
     assert!(REGISTRY.iter().any(|check| check.link == *Link::ALL.last().expect("links")));
     let silent: Vec<_> = all.difference(&found).filter(|name| **name != "torch-found").collect();
     assert!(silent.is_empty(), "no record makes these object: {silent:?}");
     // These speak only where something is wrong.
     let quiet = [
-        "gpu-cool", "driver-started-cards", "container-capabilities", "container-requirement",
-        "image-without-driver", "torch-once", "cudnn-has-code", "library-path", "device-order",
+        "gpu-cool",
+        "driver-started-cards",
+        "container-capabilities",
+        "container-requirement",
+        "image-without-driver",
+        "torch-once",
+        "cudnn-has-code",
+        "library-path",
+        "device-order",
     ];
     let mute: Vec<_> = all.difference(&passed).filter(|name| !quiet.contains(name)).collect();
     assert!(mute.is_empty(), "no record lets these pass: {mute:?}");

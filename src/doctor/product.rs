@@ -37,10 +37,9 @@ pub fn product(subject: &Subject<'_>) -> Outcome {
     if products.iter().any(|p| p.right == Some(true)) {
         // Others work: the machine does, but for this card. That torch has no code for it was told.
         let told = matches!(super::wheel::has_code(subject), Outcome::Found(_));
+        findings.retain(|f| !told || f.code != Code::ArchNotInBinary);
         for finding in findings.iter_mut().filter(|f| f.code != Code::WrongResult) {
-            let known = told && finding.code == Code::ArchNotInBinary;
-            let least = if known { Severity::Note } else { Severity::Warning };
-            finding.severity = finding.severity.max(least);
+            finding.severity = finding.severity.max(Severity::Warning);
         }
     }
     if !findings.is_empty() {

@@ -108,6 +108,10 @@ pub fn belongs(subject: &Subject<'_>) -> Outcome {
     if subject.in_wsl() || subject.is_jetson() {
         return Outcome::Apart;
     }
+    // Windows has one libcuda, which its driver brings.
+    if subject.facts.system.platform.is_some_and(|p| !p.is_linux()) {
+        return Outcome::Apart;
+    }
     let Some(driver) = subject.driver() else { return Outcome::Apart };
     let file = subject.cuda().and_then(|cuda| cuda.file_version);
     let failed = subject.cuda_failure();
@@ -218,6 +222,9 @@ pub fn by_compat(subject: &Subject<'_>) -> bool {
 
 /// `device-nodes`: the nodes are there and may be opened.
 pub fn nodes(subject: &Subject<'_>) -> Outcome {
+    if subject.facts.system.platform.is_some_and(|p| !p.is_linux()) {
+        return Outcome::Apart;
+    }
     let Some(nodes) = &subject.facts.nodes else {
         return Outcome::Skipped("nobody looked at the device nodes".into());
     };
@@ -370,8 +377,10 @@ pub fn nvml(subject: &Subject<'_>) -> Outcome {
     {
         return note;
     }
+    // Nothing computes by NVML: where CUDA works, only the state of the cards stays unknown.
+    let severity = if subject.cuda_works() { Severity::Warning } else { Severity::Error };
     let finding = |code: Code, message: &str| {
-        Finding::new(code, Severity::Error, message)
+        Finding::new(code, severity, message)
             .fact(format!("{}: {}", failure.call, failure.text), "NVML")
     };
     Outcome::Found(vec![match failure.code {

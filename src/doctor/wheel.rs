@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use super::view::{Build, Torch, only};
 use super::{Outcome, Subject, follows, nothing_here, user_driver};
-use crate::domain::{Code, CodeTarget, Finding, Severity, TorchRelease, WheelVariant, shown};
+use crate::domain::{
+    Code, CodeTarget, CudnnVersion, Finding, Platform, Severity, TorchRelease, WheelVariant, shown,
+};
 use crate::host::{Answer, Python};
-use crate::matrix::{CodeList, GpuMatch};
+use crate::matrix::{CodeList, GpuMatch, Variant};
 use crate::resolve::case::Case;
+use crate::resolve::judge::code_text;
 use crate::resolve::physics::{self, Served};
 use crate::resolve::{Judgement, judge};
 
@@ -123,20 +126,48 @@ fn why_cpu(subject: &Subject<'_>, torch: &Torch<'_>) -> Option<(String, String)>
     })
 }
 
+/// A build that can be installed here.
+#[derive(Debug, Clone, Copy)]
+struct Fit {
+    release: TorchRelease,
+    variant: WheelVariant,
+    on_pypi: bool,
+    /// It is known to run; otherwise nothing known is against it.
+    sure: bool,
+}
+
 /// What installs a build that runs on these cards and this driver: of the same release, or else of
 /// the nearest line of releases.
 fn install_lines(subject: &Subject<'_>, torch: &Torch<'_>) -> Vec<String> {
     let release = torch.parsed.as_ref().and_then(|v| v.release());
-    let same = release.and_then(|release| build_for(subject, release));
-    let Some((release, variant, on_pypi)) = same.or_else(|| nearest(subject, release)) else {
+    let same = release.and_then(|release| build_for(subject, release, false));
+    let Some(fit) = same.or_else(|| nearest(subject, release)) else {
         return vec!["no build known runs on these cards with this driver and Python: `gpuseal resolve --gpu CARD --driver VERSION` says what would have to change".into()];
     };
+    let runs = match (fit.sure, subject.cards().len()) {
+        (false, _) | (_, 0) => "",
+        (_, 1) => ", which runs on this card and driver",
+        _ => ", which runs on these cards and this driver",
+    };
+    let (release, variant) = (fit.release, fit.variant);
+    let mut lines = Vec::new();
+    if torch.python.kind == "conda" && !torch.version.contains('+') {
+        let cuda = variant.cuda().map_or_else(String::new, |c| c.to_string());
+        lines.push(format!("install conda's build with CUDA: `CONDA_OVERRIDE_CUDA={cuda} conda install -c conda-forge \"pytorch={release}=cuda*\"`"));
+    }
+    let command = install_command(subject, torch.python, fit);
+    lines.push(format!("install torch {release}+{variant}{runs}: `{command}`"));
+    lines
+}
+
+/// The command that installs a build, with the companions of it that are here.
+fn install_command(subject: &Subject<'_>, python: &Python, fit: Fit) -> String {
+    let Fit { release, variant, on_pypi, .. } = fit;
     let mut packages = vec![format!("torch=={release}")];
-    // Its companions are built once for every build too.
     let train = subject.matrix.release(release).map(|row| &row.train);
     for name in ["torchvision", "torchaudio"] {
         let own = train.and_then(|t| t.get(name)).and_then(|t| t.exact.last().or(t.open.last()));
-        if let (true, Some(version)) = (torch.python.packages.contains_key(name), own) {
+        if let (true, Some(version)) = (python.packages.contains_key(name), own) {
             packages.push(format!("{name}=={version}"));
         }
     }
@@ -145,19 +176,8 @@ fn install_lines(subject: &Subject<'_>, torch: &Torch<'_>) -> Vec<String> {
     } else {
         format!(" --index-url https://download.pytorch.org/whl/{variant}")
     };
-    let runs = match subject.cards().len() {
-        0 => "",
-        1 => ", which runs on this card and driver",
-        _ => ", which runs on these cards and this driver",
-    };
-    let again = if torch.python.kind == "uv" { "--reinstall" } else { "--force-reinstall" };
-    let command = format!("{} install {again} {}{index}", pip(torch.python), packages.join(" "));
-    let mut lines = Vec::new();
-    if torch.python.kind == "conda" && !torch.version.contains('+') {
-        lines.push(format!("install conda's build with CUDA: `CONDA_OVERRIDE_CUDA={} conda install -c conda-forge \"pytorch={release}=cuda*\"`", variant.cuda().map_or_else(String::new, |c| c.to_string())));
-    }
-    lines.push(format!("install torch {release}+{variant}{runs}: `{command}`"));
-    lines
+    let again = if python.kind == "uv" { "--reinstall" } else { "--force-reinstall" };
+    format!("{} install {again} {}{index}", pip(python), packages.join(" "))
 }
 
 fn pip(python: &Python) -> String {
@@ -166,8 +186,6 @@ fn pip(python: &Python) -> String {
         _ => format!("{} -m pip", python.path),
     }
 }
-
-type Fit = (TorchRelease, WheelVariant, bool);
 
 /// The newest fitting release of the line that is nearest to `from`.
 fn nearest(subject: &Subject<'_>, from: Option<TorchRelease>) -> Option<Fit> {
@@ -180,26 +198,29 @@ fn nearest(subject: &Subject<'_>, from: Option<TorchRelease>) -> Option<Fit> {
     order.sort_by_key(|line| (line.abs_diff(own), *line < own));
     order.into_iter().find_map(|line| {
         let of_line = releases.iter().rev().filter(|r| r.version.line() == lines[line]);
-        of_line.map(|r| r.version).find_map(|version| build_for(subject, version))
+        of_line.map(|r| r.version).find_map(|version| build_for(subject, version, true))
     })
 }
 
-/// The best build of a release that cards, driver, platform and Python of this machine take: PyPI's
-/// own before others, then the newest.
-fn build_for(subject: &Subject<'_>, release: TorchRelease) -> Option<Fit> {
+/// The best build of a release that cards, driver, platform and Python of this machine take: what is
+/// known to run, PyPI's own before others, then the newest.
+fn build_for(subject: &Subject<'_>, release: TorchRelease, sure: bool) -> Option<Fit> {
     let row = subject.matrix.release(release)?;
     let case = subject.case();
     let platform = case.platform();
-    let on_pypi = |name: WheelVariant| row.pypi.get(&platform) == Some(&name);
-    let fits = |name: WheelVariant| {
-        let torch = format!("{release}+{name}").parse().ok();
-        let verdict = judge(&Case { torch, ..case.clone() }, subject.matrix).verdict;
-        matches!(verdict, Code::Ok | Code::OkViaPtxJit)
+    let fits = |variant: &Variant| {
+        let torch = format!("{release}+{}", variant.name).parse().ok();
+        let known = match judge(&Case { torch, ..case.clone() }, subject.matrix).verdict {
+            Code::Ok | Code::OkViaPtxJit => true,
+            Code::Unknown if !sure => false,
+            _ => return None,
+        };
+        let on_pypi = row.pypi.get(&platform) == Some(&variant.name);
+        let fit = Fit { release, variant: variant.name, on_pypi, sure: known };
+        Some(((known, on_pypi, variant.official, variant.cuda), fit))
     };
     let built = row.variants.iter().filter(|v| v.cuda.is_some() && v.build(platform).is_some());
-    let best =
-        built.filter(|v| fits(v.name)).max_by_key(|v| (on_pypi(v.name), v.official, v.cuda))?;
-    Some((release, best.name, on_pypi(best.name)))
+    built.filter_map(fits).max_by_key(|(rank, _)| *rank).map(|(_, fit)| fit)
 }
 
 /// What `resolve` says about torch on this machine, of these codes.
@@ -432,6 +453,8 @@ pub fn imports(subject: &Subject<'_>) -> Outcome {
     let words = shown(&failure.text);
     let has = |word: &str| failure.text.contains(word);
     let pair = subject.facts.env.contains_key("LD_LIBRARY_PATH");
+    let again =
+        format!("install it again with its dependencies: `{}`", same_again(subject, &torch));
     let (code, message, help) = if has("GLIBCXX_") || has("CXXABI_") {
         (
             Code::LibraryShadowed,
@@ -465,7 +488,7 @@ pub fn imports(subject: &Subject<'_>) -> Outcome {
         (
             Code::CompanionMismatch,
             "a library that torch was built with is missing from its environment",
-            "install torch again with its dependencies: `pip install --force-reinstall torch`",
+            again.as_str(),
         )
     } else {
         (
@@ -477,6 +500,22 @@ pub fn imports(subject: &Subject<'_>) -> Outcome {
     Outcome::Found(vec![
         Finding::new(code, Severity::Error, message).fact(words, "import torch").help(help),
     ])
+}
+
+/// The command that installs the very same build again.
+fn same_again(subject: &Subject<'_>, torch: &Torch<'_>) -> String {
+    let release = torch.parsed.as_ref().and_then(|v| v.release());
+    let cuda = match torch.build {
+        Build::Cuda(cuda) => Some(cuda),
+        _ => None,
+    };
+    let Some((release, variant)) = release.zip(cuda.and_then(WheelVariant::of_cuda)) else {
+        return format!("{} install --force-reinstall torch", pip(torch.python));
+    };
+    let platform = subject.case().platform();
+    let row = subject.matrix.release(release);
+    let on_pypi = row.is_some_and(|row| row.pypi.get(&platform) == Some(&variant));
+    install_command(subject, torch.python, Fit { release, variant, on_pypi, sure: true })
 }
 
 /// `torch-companions`: what lives on torch belongs to it.
@@ -541,7 +580,32 @@ pub fn cuda_packages(subject: &Subject<'_>) -> Outcome {
     let release =
         torch.parsed.as_ref().and_then(|v| v.release()).and_then(|r| subject.matrix.release(r));
     let variant = release.and_then(|r| r.variants.iter().find(|v| v.cuda == Some(cuda.series())));
-    for (name, spec) in variant.and_then(|v| v.requires.as_ref()).into_iter().flatten() {
+    let pins = || variant.and_then(|v| v.requires.as_ref()).into_iter().flatten();
+    // A list from a paste may leave some out; files do not.
+    let read = torch.python.torch.is_some() && subject.case().platform() == Platform::LinuxAmd64;
+    let absent: Vec<_> = pins()
+        .map(|(name, _)| name.as_str())
+        .filter(|name| read && name.starts_with("nvidia-") && !name.contains('['))
+        .filter(|name| !torch.python.packages.contains_key(*name))
+        .collect();
+    if !absent.is_empty() {
+        findings.push(
+            Finding::new(
+                Code::CompanionMismatch,
+                Severity::Warning,
+                format!(
+                    "torch {} asks for packages that are not installed: {}",
+                    torch.version,
+                    absent.join(", ")
+                ),
+            )
+            .help(format!(
+                "install it again with its dependencies: `{}`",
+                same_again(subject, &torch)
+            )),
+        );
+    }
+    for (name, spec) in pins() {
         let Some((_, installed)) = ours.iter().find(|(n, _)| *n == name) else { continue };
         let (Ok(spec), Ok(version)) =
             (spec.parse::<pep440_rs::VersionSpecifiers>(), installed.parse::<pep440_rs::Version>())
@@ -574,22 +638,51 @@ pub fn cuda_packages(subject: &Subject<'_>) -> Outcome {
     }
 }
 
-/// `cudnn-has-code`: the cuDNN that came with torch has code for the cards.
+/// `cudnn-has-code`: the cuDNN beside torch has code for the cards.
 pub fn cudnn(subject: &Subject<'_>) -> Outcome {
     let Some(torch) = subject.torch().filter(|t| t.wheel) else { return Outcome::Apart };
-    let judgement = judge(&subject.case(), subject.matrix);
-    let pinned = judgement.wheel.and_then(|w| w.variant.cudnn).map(|v| v.to_string());
-    let mut installed =
-        torch.python.packages.iter().filter(|(name, _)| name.starts_with("nvidia-cudnn"));
-    // Another one than torch pins has another list.
-    if installed.any(|(_, version)| Some(version) != pinned.as_ref()) {
-        return Outcome::Skipped("cuDNN is not the one that torch pins".into());
-    }
+    let Build::Cuda(cuda) = torch.build else { return Outcome::Apart };
+    let name = format!("nvidia-cudnn-cu{}", cuda.major);
+    let installed = torch.python.packages.get(&name);
+    let pinned = || judge(&subject.case(), subject.matrix).wheel?.variant.cudnn;
+    let version = installed.and_then(|v| v.parse::<CudnnVersion>().ok()).or_else(pinned);
+    let row = version.and_then(|version| subject.matrix.cudnn(version, cuda.major));
+    let Some(row) = row else { return Outcome::Apart };
     // Where torch itself has no code for a card, its cuDNN matters no more.
-    if matches!(has_code(subject), Outcome::Found(list) if list.iter().any(|f| f.code == Code::ArchNotInBinary))
-    {
+    let lacks = |list: &[Finding]| list.iter().any(|f| f.code == Code::ArchNotInBinary);
+    if matches!(has_code(subject), Outcome::Found(list) if lacks(&list)) {
         return Outcome::Apart;
     }
-    let findings = only(judgement.findings, &[Code::CudnnMismatch]);
+    let platform = subject.case().platform();
+    let code = row.code.get(&platform).filter(|_| row.measured);
+    let mut findings = Vec::new();
+    for card in subject.cards() {
+        let (why, severity) = match (code, row.min) {
+            (Some(code), _)
+                if physics::served(subject.matrix, code, None, card.capability)
+                    == Served::Nothing =>
+            {
+                (format!("its code: {}", code_text(code)), Severity::Error)
+            }
+            (None, Some(min)) if card.capability < min => {
+                (format!("it starts at compute capability {min}"), Severity::Warning)
+            }
+            _ => continue,
+        };
+        let of_torch = pinned().filter(|own| *own != row.version);
+        let mut finding = Finding::new(Code::CudnnMismatch, severity, format!(
+            "cuDNN {} has no code for {} (compute capability {}): convolutions fail, though products may work", row.version, card.name, card.capability
+        ))
+        .fact(why, subject.matrix.cite_best(&row.evidence));
+        finding = match of_torch {
+            Some(own) => finding.help(format!(
+                "install the one that torch {} pins: `{} install {name}=={own}`",
+                torch.version,
+                pip(torch.python)
+            )),
+            None => finding.help("take a build of torch with a cuDNN that serves the card"),
+        };
+        findings.push(finding);
+    }
     if findings.is_empty() { Outcome::Apart } else { Outcome::Found(findings) }
 }

@@ -38,8 +38,9 @@ fn summary(report: &Report) -> String {
         Some(Outcome::Passed(text)) if report.proven => {
             format!("torch computes here: {}", text.split("; memory").next().unwrap_or_default())
         }
-        Some(Outcome::Found(_)) if report.verdict == Code::Ok => {
-            "torch computes here, but not on every device: see the warnings".into()
+        Some(Outcome::Passed(text)) if report.verdict == Code::Ok => {
+            let exact = text.split("; memory").next().unwrap_or_default();
+            format!("torch computes here, but not on every device: {exact}")
         }
         Some(Outcome::Skipped(why)) if report.verdict == Code::Ok => {
             format!(
@@ -66,7 +67,10 @@ pub fn human(report: &Report, matrix: &Matrix) -> String {
     if let Some((link, finding)) = broken {
         let _ = writeln!(text, "  broken: the link `{}`", title(link));
         evidence(finding, &mut text);
-        for symptom in report.findings().filter_map(symptom_of) {
+        let told = |symptom: &&str| {
+            finding.facts.iter().any(|fact| symptom.replace(" fails", "") == fact.text)
+        };
+        for symptom in report.findings().filter_map(symptom_of).filter(|s| !told(s)) {
             let _ = writeln!(text, "  so {symptom}");
         }
         for line in &finding.help {
