@@ -77,7 +77,14 @@ fn every_paste_becomes_facts() {
                 let _ = writeln!(text, "  {help}");
             }
         }
-        for code in ["arch-not-in-binary", "driver-too-old", "cpu-only-wheel", "no-such-wheel", "companion-mismatch", "toolkit-mismatch"] {
+        for code in [
+            "arch-not-in-binary",
+            "driver-too-old",
+            "cpu-only-wheel",
+            "no-such-wheel",
+            "companion-mismatch",
+            "toolkit-mismatch",
+        ] {
             let advice = for_cause(code.parse().unwrap(), &said, &BTreeMap::new(), &MATRIX);
             let sharper = advice.code.map_or(String::new(), |code| format!(" -> {code}"));
             for line in &advice.fix {
@@ -99,7 +106,10 @@ fn proposal(sentence: &str, case: &Case) -> Option<Case> {
     let index = words.iter().position(|w| *w == "--index-url").map(|at| words[at + 1]);
     let exact = |name: &str| {
         let start = format!("{name}==");
-        words.iter().find_map(|w| w.strip_prefix(start.as_str())).map(|v| v.trim_end_matches([';', ',']))
+        words
+            .iter()
+            .find_map(|w| w.strip_prefix(start.as_str()))
+            .map(|v| v.trim_end_matches([';', ',']))
     };
     let torch = exact("torch")?;
     let label = torch.contains('+');
@@ -108,8 +118,10 @@ fn proposal(sentence: &str, case: &Case) -> Option<Case> {
         None => torch.to_owned(),
     };
     let with = ["torchvision", "torchaudio", "xformers"];
-    let with = with.iter().filter_map(|name| Some(format!("{name}=={}", exact(name)?).parse().unwrap()));
-    let needs = sentence.split("it needs driver ").nth(1).map(|rest| rest.split(' ').next().unwrap());
+    let with =
+        with.iter().filter_map(|name| Some(format!("{name}=={}", exact(name)?).parse().unwrap()));
+    let needs =
+        sentence.split("it needs driver ").nth(1).map(|rest| rest.split(' ').next().unwrap());
     Some(Case {
         torch: Some(torch.parse().unwrap()),
         with: with.collect(),
@@ -134,8 +146,12 @@ fn holds(sentence: &str, case: &Case) {
         case.driver = None;
     }
     let judged = judge(&case, &MATRIX);
-    let against: Vec<_> =
-        judged.findings.iter().filter(|f| f.severity <= Severity::Unknown).map(|f| &f.message).collect();
+    let against: Vec<_> = judged
+        .findings
+        .iter()
+        .filter(|f| f.severity <= Severity::Unknown)
+        .map(|f| &f.message)
+        .collect();
     assert!(against.is_empty(), "{sentence}\n{case:?}\n{against:#?}");
 }
 
@@ -176,15 +192,18 @@ const CARDS: &[&str] = &[
 fn every_proposal_is_one_that_check_takes() {
     let mut proposed = 0;
     for release in &MATRIX.releases {
-        let names = release.variants.iter().filter(|v| v.cuda.is_some()).map(|v| v.name.to_string());
+        let names =
+            release.variants.iter().filter(|v| v.cuda.is_some()).map(|v| v.name.to_string());
         let names: Vec<String> = names.chain(["cpu".to_owned()]).collect();
         for (at, name) in names.iter().enumerate() {
             for (turn, gpu) in CARDS.iter().enumerate() {
                 // Each pair once, the rest in turns: the whole product would take minutes.
-                let driver = ["", "470.57.02", "525.85.12", "550.54.14", "580.65.06"][(at + turn) % 5];
+                let driver =
+                    ["", "470.57.02", "525.85.12", "550.54.14", "580.65.06"][(at + turn) % 5];
                 let python = ["3.8", "3.10", "3.12", "3.13"][(at * 3 + turn) % 4];
                 let windows = (at + turn) % 3 == 2;
-                let text = block(&format!("{}+{name}", release.version), gpu, driver, python, windows);
+                let text =
+                    block(&format!("{}+{name}", release.version), gpu, driver, python, windows);
                 let said = said(&text);
                 let case = gpuseal::diagnose::case(&said, &MATRIX);
                 let code = match (name.as_str(), turn % 2) {
@@ -211,13 +230,20 @@ fn the_nearest_build_is_proposed() {
     let lines = fix(Code::ArchNotInBinary, &blackwell);
     assert!(lines[0].starts_with("take torch 2.7.1+cu128, which has machine code for sm_120: pip install torch==2.7.1+cu128 torchvision==0.22.1+cu128 torchaudio==2.7.1+cu128 --index-url https://download.pytorch.org/whl/cu128"), "{lines:?}");
     let pascal = block("2.8.0+cu128", "NVIDIA GeForce GTX 1080 Ti", "570.86.16", "3.12", false);
-    assert!(fix(Code::ArchNotInBinary, &pascal)[0].starts_with("take torch 2.8.0+cu126"), "{pascal}");
+    assert!(
+        fix(Code::ArchNotInBinary, &pascal)[0].starts_with("take torch 2.8.0+cu126"),
+        "{pascal}"
+    );
     let old = block("2.9.1+cu130", "NVIDIA L4", "535.161.08", "3.12", false);
     let lines = fix(Code::DriverTooOld, &old);
     assert!(lines[0].starts_with("raise the driver to 580"), "{lines:?}");
     assert!(lines[1].starts_with("take torch 2.9.1+cu12"), "{lines:?}");
     let cpu = block("2.6.0+cpu", "NVIDIA L4", "535.161.08", "3.12", false);
-    assert!(fix(Code::CpuOnlyWheel, &cpu)[0].starts_with("take torch 2.6.0+cu124, a CUDA build: pip install torch==2.6.0+cu124"), "{cpu}");
+    assert!(
+        fix(Code::CpuOnlyWheel, &cpu)[0]
+            .starts_with("take torch 2.6.0+cu124, a CUDA build: pip install torch==2.6.0+cu124"),
+        "{cpu}"
+    );
 }
 
 /// torch has code for the card: then an extension has none, and another torch is no cure.
@@ -226,7 +252,10 @@ fn an_extension_is_told_from_torch() {
     let text = block("2.8.0+cu128", "NVIDIA GeForce RTX 5090", "570.86.16", "3.12", false);
     let lines = fix(Code::ArchNotInBinary, &text);
     assert_eq!(lines.len(), 1, "{lines:?}");
-    assert!(lines[0].contains("itself has machine code for sm_120") && lines[0].contains("12.0"), "{lines:?}");
+    assert!(
+        lines[0].contains("itself has machine code for sm_120") && lines[0].contains("12.0"),
+        "{lines:?}"
+    );
 }
 
 /// The message's own words count before the rest of the text, and stand alone where there is no rest.
@@ -247,7 +276,10 @@ fn captures_count() {
     assert!(advice.fix[0].contains("gcc 12 at most"), "{advice:?}");
     let pairs = captures(&[("driver_cuda", "11040"), ("torch", "2.4.1+cu121")]);
     let advice = for_cause(Code::DriverTooOld, &nothing, &pairs, &MATRIX);
-    assert!(advice.fix[1].contains("torch 2.4.1+cu118, which a driver of CUDA 11.4 runs"), "{advice:?}");
+    assert!(
+        advice.fix[1].contains("torch 2.4.1+cu118, which a driver of CUDA 11.4 runs"),
+        "{advice:?}"
+    );
 }
 
 /// Nothing known, other makers' accelerators, Jetson, a driver that is new enough: no guess.
@@ -276,7 +308,8 @@ fn the_text_counts_before_the_matrix() {
     // A build of one's own with the label of a release: its list says that it has the code.
     let own = "PyTorch version: 2.6.0+cu124\nGPU 0: NVIDIA GeForce RTX 5090\n>>> torch.cuda.get_arch_list()\n['sm_90', 'sm_120']\n";
     assert!(hidden(&said(own), &MATRIX).is_empty());
-    let works = "PyTorch version: 2.9.1+cu130\nIs CUDA available: True\nNvidia driver version: 550.54.15\n";
+    let works =
+        "PyTorch version: 2.9.1+cu130\nIs CUDA available: True\nNvidia driver version: 550.54.15\n";
     assert!(hidden(&said(works), &MATRIX).is_empty());
     let fails = works.replace("True", "False");
     assert_eq!(hidden(&said(&fails), &MATRIX)[0].code, Code::DriverTooOld);
@@ -300,13 +333,20 @@ fn hostile_texts_are_read_in_time() {
         "é: ü | ß = 日本語 torch 2.1".to_owned(),
         "PyTorch version: 2.6.0+cu124".to_owned(),
     ] {
-        let texts: Vec<String> = (0..lines).map(|at| line.replace("9000", &at.to_string())).collect();
-        let list: Vec<(usize, &str)> = texts.iter().enumerate().map(|(at, l)| (at, l.as_str())).collect();
+        let texts: Vec<String> =
+            (0..lines).map(|at| line.replace("9000", &at.to_string())).collect();
+        let list: Vec<(usize, &str)> =
+            texts.iter().enumerate().map(|(at, l)| (at, l.as_str())).collect();
         let start = Instant::now();
         let said = facts(&list, &MATRIX);
         let _ = hidden(&said, &MATRIX);
         let _ = for_cause(Code::ArchNotInBinary, &said, &BTreeMap::new(), &MATRIX);
         // A debug build on a busy machine; quadratic would be minutes.
-        assert!(start.elapsed() < Duration::from_secs(30), "{:?}: {}", start.elapsed(), &line[..20.min(line.len())]);
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "{:?}: {}",
+            start.elapsed(),
+            &line[..20.min(line.len())]
+        );
     }
 }

@@ -84,7 +84,10 @@ fn no_code(here: &Situation<'_>) -> Vec<String> {
 /// The cuDNN that torch brings has no code for the card: the nearest build whose cuDNN has.
 fn other_cudnn(here: &Situation<'_>) -> Vec<String> {
     let judged = judge(&here.case(), here.matrix);
-    let lacks = judged.findings.iter().any(|f| f.code == Code::CudnnMismatch && f.severity == Severity::Error);
+    let lacks = judged
+        .findings
+        .iter()
+        .any(|f| f.code == Code::CudnnMismatch && f.severity == Severity::Error);
     if !lacks || here.foreign || here.jetson {
         return Vec::new();
     }
@@ -322,7 +325,8 @@ fn no_file(here: &Situation<'_>, said: &Said, captures: &BTreeMap<String, String
 fn beyond(here: &Situation<'_>, search: &Search<'_, '_>, said: &Said) -> Vec<String> {
     let Some(python) = here.python else { return Vec::new() };
     let platform = here.place();
-    let line = |found: &Found<'_>| search.take(found, &format!(", which has files for Python {python}"));
+    let line =
+        |found: &Found<'_>| search.take(found, &format!(", which has files for Python {python}"));
     if let Some(release) = here.release() {
         // Known, and nothing is wrong with it: the trouble is elsewhere.
         if here.matrix.release(release).is_some() {
@@ -332,21 +336,29 @@ fn beyond(here: &Situation<'_>, search: &Search<'_, '_>, said: &Said) -> Vec<Str
         return found.map(|found| line(&found)).into_iter().collect();
     }
     // `torch`, any version, of an index that holds one build.
-    let (Some(Index::Variant(variant, _)), true) = (&here.index, said.asked.iter().any(|a| a.name == "torch"))
+    let (Some(Index::Variant(variant, _)), true) =
+        (&here.index, said.asked.iter().any(|a| a.name == "torch"))
     else {
         return Vec::new();
     };
-    let holds = |r: &&crate::matrix::Release| r.variant(*variant).is_some_and(|v| v.build(platform).is_some());
+    let holds = |r: &&crate::matrix::Release| {
+        r.variant(*variant).is_some_and(|v| v.build(platform).is_some())
+    };
     let Some(last) = here.matrix.releases.iter().rev().find(holds) else { return Vec::new() };
     let has_file = |r: &crate::matrix::Release| {
-        r.wheels.iter().any(|w| w.platform == Some(platform) && w.python.iter().any(|t| t.admits(python)))
+        r.wheels
+            .iter()
+            .any(|w| w.platform == Some(platform) && w.python.iter().any(|t| t.admits(python)))
     };
     if here.matrix.releases.iter().filter(holds).any(has_file) {
         return Vec::new();
     }
     let newer = here.matrix.release_range().is_some_and(|(_, newest)| newest > last.version);
     let found = Search::new(here).near(variant.cuda()).from(last.version).nearest(newer, &|_| true);
-    let ends = format!("the index {variant} ends with torch {}, which has no file for Python {python}", last.version);
+    let ends = format!(
+        "the index {variant} ends with torch {}, which has no file for Python {python}",
+        last.version
+    );
     let line = found.filter(|found| !found.python_dropped).map(|found| line(&found));
     line.map(|line| vec![ends, line]).unwrap_or_default()
 }

@@ -65,26 +65,35 @@ impl<'s, 'm> Search<'s, 'm> {
     /// with another driver, else with another Python.
     pub fn nearest(&self, up: bool, wanted: &dyn Fn(&Found<'m>) -> bool) -> Option<Found<'m>> {
         let order = self.order(up);
-        [(true, true), (false, true), (true, false), (false, false)].into_iter().find_map(|(driver, python)| {
-            // Nothing to let go of.
-            if (!driver && self.here.driver.is_none()) || (!python && self.here.python.is_none()) {
-                return None;
-            }
-            order.iter().find_map(|release| {
-                let mut builds: Vec<Found<'m>> =
-                    release.variants.iter().filter_map(|v| self.judged(release, v, driver, python)).collect();
-                builds.retain(wanted);
-                builds.sort_by_key(|found| self.rank(found));
-                builds.into_iter().next()
-            })
-        })
+        [(true, true), (false, true), (true, false), (false, false)].into_iter().find_map(
+            |(driver, python)| {
+                // Nothing to let go of.
+                if (!driver && self.here.driver.is_none())
+                    || (!python && self.here.python.is_none())
+                {
+                    return None;
+                }
+                order.iter().find_map(|release| {
+                    let mut builds: Vec<Found<'m>> = release
+                        .variants
+                        .iter()
+                        .filter_map(|v| self.judged(release, v, driver, python))
+                        .collect();
+                    builds.retain(wanted);
+                    builds.sort_by_key(|found| self.rank(found));
+                    builds.into_iter().next()
+                })
+            },
+        )
     }
 
     /// Whether no build of any release has machine code for all cards, for certain.
     pub fn known_nowhere(&self) -> bool {
         let platform = self.here.place();
         self.matrix.releases.iter().flat_map(|release| &release.variants).all(|variant| {
-            let (Some(build), Some(cuda)) = (variant.build(platform), variant.cuda) else { return true };
+            let (Some(build), Some(cuda)) = (variant.build(platform), variant.cuda) else {
+                return true;
+            };
             let compiler = self.matrix.compiler(cuda);
             self.here.cards.iter().any(|card| {
                 let served = physics::served(self.matrix, &build.code, compiler, card.capability);
@@ -116,7 +125,8 @@ impl<'s, 'm> Search<'s, 'm> {
         let variant = found.variant;
         let unseen = variant.requires.is_none() && !variant.bundled;
         // What PyPI serves on Linux is what most people run.
-        let common = found.release.pypi.get(&crate::domain::Platform::LinuxAmd64) == Some(&variant.name);
+        let common =
+            found.release.pypi.get(&crate::domain::Platform::LinuxAmd64) == Some(&variant.name);
         let away = self.near.zip(variant.cuda).map(|(near, cuda)| {
             let number = |c: CudaVersion| u32::from(c.major) * 100 + u32::from(c.minor);
             number(near).abs_diff(number(cuda))
@@ -139,7 +149,13 @@ impl<'s, 'm> Search<'s, 'm> {
     }
 
     /// A build, if it runs with what is kept.
-    fn judged(&self, release: &'m Release, variant: &'m Variant, driver: bool, python: bool) -> Option<Found<'m>> {
+    fn judged(
+        &self,
+        release: &'m Release,
+        variant: &'m Variant,
+        driver: bool,
+        python: bool,
+    ) -> Option<Found<'m>> {
         variant.cuda?;
         let build = variant.build(self.here.place())?;
         let _ = build;
@@ -165,7 +181,9 @@ impl<'s, 'm> Search<'s, 'm> {
     fn sibling_serves(&self, variant: &Variant, judged: &Judgement<'_>) -> usize {
         let Some(linux) = variant.build(crate::domain::Platform::LinuxAmd64) else { return 0 };
         let unread = judged.gpus.iter().filter(|gpu| gpu.served == Some(Served::Unknown));
-        let serves = |capability| physics::served(self.matrix, &linux.code, None, capability).by_machine_code();
+        let serves = |capability| {
+            physics::served(self.matrix, &linux.code, None, capability).by_machine_code()
+        };
         if self.here.place() != crate::domain::Platform::WindowsAmd64 {
             return 0;
         }
@@ -175,14 +193,23 @@ impl<'s, 'm> Search<'s, 'm> {
     /// `take torch 2.7.1+cu128, which has ...: pip install ...; it needs driver ...`.
     pub fn take(&self, found: &Found<'m>, why: &str) -> String {
         let (release, variant) = (found.release, found.variant);
-        let mut text = format!("take torch {}+{}{why}: {}", release.version, variant.name, self.install(found));
+        let mut text = format!(
+            "take torch {}+{}{why}: {}",
+            release.version,
+            variant.name,
+            self.install(found)
+        );
         if found.by_sibling {
             text.push_str("; the code is known from its Linux file, the Windows file was not read");
         }
-        if let Some(need) = found.bounds.min.filter(|_| found.driver_dropped || self.here.driver.is_none()) {
+        if let Some(need) =
+            found.bounds.min.filter(|_| found.driver_dropped || self.here.driver.is_none())
+        {
             text.push_str(&format!("; it needs driver {need} or newer"));
         }
-        if found.python_dropped && let Some(pythons) = self.pythons(release) {
+        if found.python_dropped
+            && let Some(pythons) = self.pythons(release)
+        {
             text.push_str(&format!("; its files are for Python {pythons}"));
         }
         text
@@ -206,9 +233,14 @@ impl<'s, 'm> Search<'s, 'm> {
         let label = format!("+{}", variant.name);
         let case = self.case(release, &label, driver, python);
         let (names, _) = self.companions(release, &case, &label);
-        let (of_pypi, of_index): (Vec<_>, Vec<_>) = names.into_iter().partition(|n| n.starts_with("xformers"));
+        let (of_pypi, of_index): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|n| n.starts_with("xformers"));
         let plain = variant.build(platform).is_some_and(|build| !build.labelled);
-        let (shown, force) = if plain { ("", if other { "" } else { " --force-reinstall" }) } else { (label.as_str(), "") };
+        let (shown, force) = if plain {
+            ("", if other { "" } else { " --force-reinstall" })
+        } else {
+            (label.as_str(), "")
+        };
         let mut text = format!(
             "pip install torch=={}{shown}{} --index-url https://download.pytorch.org/whl/{}{force}",
             release.version,
@@ -222,11 +254,18 @@ impl<'s, 'm> Search<'s, 'm> {
     }
 
     /// Packages that move along, as requirements, and those of which no version goes with it.
-    fn companions(&self, release: &Release, case: &Case, label: &str) -> (Vec<String>, Vec<String>) {
+    fn companions(
+        &self,
+        release: &Release,
+        case: &Case,
+        label: &str,
+    ) -> (Vec<String>, Vec<String>) {
         let (mut names, mut left) = (Vec::new(), Vec::new());
         for name in &self.beside {
             let train = release.train.get(name);
-            let versions = train.into_iter().flat_map(|train| train.exact.iter().rev().chain(train.open.iter().rev()));
+            let versions = train
+                .into_iter()
+                .flat_map(|train| train.exact.iter().rev().chain(train.open.iter().rev()));
             let label = if name == "xformers" { "" } else { label };
             let fits = versions
                 .map(|version| format!("{version}{label}"))
@@ -244,7 +283,8 @@ impl<'s, 'm> Search<'s, 'm> {
         let label = format!("+{}", variant.name);
         let case = self.case(release, &label, true, true);
         let (names, _) = self.companions(release, &case, &label);
-        let (of_pypi, of_index): (Vec<_>, Vec<_>) = names.into_iter().partition(|n| n.starts_with("xformers"));
+        let (of_pypi, of_index): (Vec<_>, Vec<_>) =
+            names.into_iter().partition(|n| n.starts_with("xformers"));
         let mut commands = Vec::new();
         if !of_index.is_empty() {
             commands.push(format!(
@@ -255,7 +295,11 @@ impl<'s, 'm> Search<'s, 'm> {
         }
         commands.extend(of_pypi.first().map(|package| format!("pip install {package}")));
         (!commands.is_empty()).then(|| {
-            format!("take what belongs to torch {}{label}: {}", release.version, commands.join(", then "))
+            format!(
+                "take what belongs to torch {}{label}: {}",
+                release.version,
+                commands.join(", then ")
+            )
         })
     }
 

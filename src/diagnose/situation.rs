@@ -179,8 +179,7 @@ pub(super) fn capability(text: &str) -> Option<ComputeCapability> {
 }
 
 fn cards(said: &Said, captures: &BTreeMap<String, String>, matrix: &Matrix) -> Vec<GpuMatch> {
-    let by_capability =
-        |capability: ComputeCapability| matrix.gpu(&capability.to_string()).ok();
+    let by_capability = |capability: ComputeCapability| matrix.gpu(&capability.to_string()).ok();
     let named = captures.get("gpu").and_then(|name| matrix.gpu(name).ok());
     let number = captures.get("capability").and_then(|text| capability(text));
     // The number is the device's own word; a name may be shared by several.
@@ -201,12 +200,17 @@ fn cards(said: &Said, captures: &BTreeMap<String, String>, matrix: &Matrix) -> V
         for device in devices {
             let named = matrix.gpu(&device.name).ok();
             let card = match (named, device.capability) {
-                (Some(card), Some(capability)) if card.capability != capability => by_capability(capability),
+                (Some(card), Some(capability)) if card.capability != capability => {
+                    by_capability(capability)
+                }
                 (None, Some(capability)) => by_capability(capability),
                 (named, _) => named,
             };
             let Some(card) = card else { continue };
-            let known = cards.iter().any(|c| c.capability == card.capability && (c.row == card.row || c.row.is_none() || card.row.is_none()));
+            let known = cards.iter().any(|c| {
+                c.capability == card.capability
+                    && (c.row == card.row || c.row.is_none() || card.row.is_none())
+            });
             if !known && cards.len() < MOST_CARDS {
                 cards.push(card);
             }
@@ -218,7 +222,8 @@ fn cards(said: &Said, captures: &BTreeMap<String, String>, matrix: &Matrix) -> V
 /// The driver by its version, or by the CUDA that it implements.
 fn driver(said: &Said, captures: &BTreeMap<String, String>, matrix: &Matrix) -> Option<Driver> {
     let facts = &said.facts;
-    let (nvml, smi) = (facts.nvml.as_ref().and_then(Answer::told), facts.smi.as_ref().and_then(Answer::told));
+    let (nvml, smi) =
+        (facts.nvml.as_ref().and_then(Answer::told), facts.smi.as_ref().and_then(Answer::told));
     let version: Option<DriverVersion> = captures
         .get("driver")
         .and_then(|text| text.parse().ok())
@@ -241,7 +246,10 @@ fn driver(said: &Said, captures: &BTreeMap<String, String>, matrix: &Matrix) -> 
 /// `11.4`, or the driver's own number for it, `11040`.
 fn driver_cuda(text: &str) -> Option<CudaVersion> {
     let number = text.trim().parse::<u16>().ok().filter(|n| (9000..30000).contains(n));
-    number.map_or_else(|| text.trim().parse().ok(), |n| Some(CudaVersion::new(n / 1000, n % 1000 / 10)))
+    number.map_or_else(
+        || text.trim().parse().ok(),
+        |n| Some(CudaVersion::new(n / 1000, n % 1000 / 10)),
+    )
 }
 
 fn libc(said: &Said, matrix: &Matrix) -> Option<Libc> {
