@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Said;
 use super::advice::for_cause;
 use super::situation::Situation;
+use crate::doctor::{Link, Outcome, Subject, examine};
 use crate::domain::{Code, Finding, Severity};
 use crate::host::Answer;
 use crate::matrix::{CodeList, Matrix};
@@ -23,6 +24,31 @@ pub fn case(said: &Said, matrix: &Matrix) -> Case {
 /// What is certainly broken on the machine that a text tells, with the fix. Nothing that the text
 /// contradicts, and nothing about what it cannot show.
 pub fn hidden(said: &Said, matrix: &Matrix) -> Vec<Finding> {
+    let mut findings = of_machine(said, matrix);
+    findings.extend(of_versions(said, matrix));
+    findings
+}
+
+/// What the checks of `doctor` find broken below torch: card, drivers, container, selection.
+fn of_machine(said: &Said, matrix: &Matrix) -> Vec<Finding> {
+    // Cards that are only spoken of are on no machine.
+    if said.mentioned {
+        return Vec::new();
+    }
+    let report = examine(&Subject { facts: &said.facts, matrix, lock: None });
+    let below = |link: Link| link < Link::Toolkit || link == Link::Selection;
+    let checks = report.checks.into_iter().filter(|checked| below(checked.check.link));
+    checks
+        .flat_map(|checked| match checked.outcome {
+            Outcome::Found(findings) => findings,
+            _ => Vec::new(),
+        })
+        .filter(|finding| finding.severity == Severity::Error)
+        .collect()
+}
+
+/// What the matrix says of card, driver, torch and what stands beside it.
+fn of_versions(said: &Said, matrix: &Matrix) -> Vec<Finding> {
     let here = Situation::of(said, &BTreeMap::new(), matrix);
     // What was only asked for need not be what runs; other accelerators have other rules.
     if said.wanted.is_some() || here.torch.is_none() || here.foreign || here.jetson {

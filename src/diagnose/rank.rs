@@ -31,7 +31,7 @@ pub(super) fn rank(
     // What several causes end in is no second trouble beside a cause.
     let mut findings = hidden(&said, matrix);
     let told = findings.iter().find(|f| f.severity == Severity::Error).map(|f| f.code);
-    let by_facts = told.filter(|code| !named || first.is_some_and(|hit| precedes(*code, hit)));
+    let by_facts = told.filter(|code| first.is_none_or(|hit| precedes(*code, hit)));
     let mut matches: Vec<Match> = hits
         .iter()
         .enumerate()
@@ -54,7 +54,7 @@ pub(super) fn rank(
     let root = matches.first().filter(|m| m.is_root()).map(|m| m.code);
     let verdict = match root {
         Some(code) => code,
-        None if matches.is_empty() && findings.is_empty() && works(&said) => Code::Ok,
+        None if quiet(&matches) && findings.is_empty() && works(&said) => Code::Ok,
         None => Code::Unknown,
     };
     for other in &mut matches {
@@ -99,10 +99,19 @@ fn of_facts(finding: &Finding, scan: &Scan, said: &Said) -> Match {
     }
 }
 
-/// Whether what the versions say breaks an earlier link of the chain than a message that more than one
-/// cause can bring about.
+/// Whether what the versions say comes before a message: the message names no cause, or more than one
+/// cause can bring it about and what they say breaks an earlier link of the chain.
 fn precedes(code: Code, hit: &Hit<'_>) -> bool {
-    hit.message.certainty == Certainty::Possible && code < hit.message.code
+    let message = hit.message;
+    let open = message.certainty == Certainty::Possible || message.tells == Tells::Symptom;
+    message.code == Code::Unknown
+        || (message.tells == Tells::Symptom && message.certainty == Certainty::Possible)
+        || (open && code < message.code)
+}
+
+/// Nothing was met that a healthy machine does not print.
+fn quiet(matches: &[Match]) -> bool {
+    matches.iter().all(|m| m.role == Role::Hint)
 }
 
 /// The text shows that torch found its GPU.
