@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -130,6 +130,33 @@ fn a_message_is_found_in_any_clothes() {
     ] {
         assert_eq!(diagnosed(text.as_bytes()).verdict, Code::ArchNotInBinary, "{text:?}");
     }
+}
+
+/// A row with a pattern is met by a log or by its own lines, so that no pattern is there in vain.
+#[test]
+fn every_pattern_holds_somewhere() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/messages/rows.toml");
+    let rows: BTreeMap<String, String> =
+        toml::from_str(&fs_err::read_to_string(path).unwrap()).unwrap();
+    let mut wrong = Vec::new();
+    let mut met = BTreeSet::new();
+    for (id, text) in &rows {
+        let found = diagnosed(text.as_bytes());
+        met.extend(found.matches.iter().map(|m| m.message.clone()));
+        let role = found.matches.iter().find(|m| m.message == *id).map(|m| m.role);
+        let hint = MATRIX.messages.iter().any(|m| m.id == *id && m.tells == Tells::Hint);
+        if role != Some(if hint { Role::Hint } else { Role::Root }) {
+            wrong.push(format!("{id}: {role:?}, the verdict is {}", found.verdict));
+        }
+    }
+    for path in texts("known") {
+        let found = diagnosed(&fs_err::read(&path).unwrap());
+        met.extend(found.matches.into_iter().map(|m| m.message));
+    }
+    for row in MATRIX.messages.iter().filter(|m| m.pattern.is_some() && !met.contains(&m.id)) {
+        wrong.push(format!("{}: no log and no lines hold it", row.id));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// Every fragment is met where it stands alone, so none is there in vain.
