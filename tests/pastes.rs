@@ -33,24 +33,42 @@ fn fix(code: Code, text: &str) -> Vec<String> {
 fn told(value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     let empty = |value: &Value| match value {
-        Value::Null | Value::Bool(false) => true,
+        Value::Null => true,
         Value::String(text) => text.is_empty(),
         Value::Array(list) => list.is_empty(),
         Value::Object(map) => map.is_empty(),
-        Value::Number(_) => false,
-        Value::Bool(true) => false,
+        Value::Number(_) | Value::Bool(_) => false,
     };
     match value {
         Value::Object(map) => Value::Object(
             map.into_iter()
                 .map(|(key, value)| (key, told(value)))
-                .filter(|(_, value)| !empty(value))
+                .filter(|(key, value)| !empty(value) && key != "musl" && key != "first_on_path")
                 .collect(),
         ),
         Value::Array(list) => Value::Array(list.into_iter().map(told).collect()),
         other => other,
     }
 }
+
+/// What a message in the text is about.
+const ABOUT: &[(&str, &str)] = &[
+    ("collect-env-2021-conda", "arch-not-in-binary"),
+    ("collect-env-cpu-windows", "cpu-only-wheel"),
+    ("collect-env-sections", "arch-not-in-binary"),
+    ("comfyui-start", "arch-not-in-binary"),
+    ("nvcc-and-torch", "toolkit-mismatch"),
+    ("old-card-new-words", "arch-not-in-binary"),
+    ("one-liner-blackwell", "arch-not-in-binary"),
+    ("one-liner-blackwell", "companion-mismatch"),
+    ("pip-label-on-pypi", "no-such-wheel"),
+    ("pip-no-such-build", "no-such-wheel"),
+    ("repl-old-driver", "driver-too-old"),
+    ("transformers-env-wsl", "driver-too-old"),
+    ("two-machines", "cpu-only-wheel"),
+    ("uv-no-abi", "no-such-wheel"),
+    ("xformers-mismatch", "companion-mismatch"),
+];
 
 /// One text: the facts by line, the record, what it comes to, and the fix for each code it may be about.
 #[test]
@@ -77,21 +95,14 @@ fn every_paste_becomes_facts() {
                 let _ = writeln!(text, "  {help}");
             }
         }
-        for code in [
-            "arch-not-in-binary",
-            "driver-too-old",
-            "cpu-only-wheel",
-            "no-such-wheel",
-            "companion-mismatch",
-            "toolkit-mismatch",
-        ] {
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        for (_, code) in ABOUT.iter().filter(|(about, _)| *about == name) {
             let advice = for_cause(code.parse().unwrap(), &said, &BTreeMap::new(), &MATRIX);
             let sharper = advice.code.map_or(String::new(), |code| format!(" -> {code}"));
             for line in &advice.fix {
                 let _ = writeln!(text, "\nfor {code}{sharper}: {line}");
             }
         }
-        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
         insta::with_settings!({
             snapshot_path => &folder, prepend_module_to_snapshot => false, omit_expression => true,
         }, {
@@ -238,7 +249,7 @@ fn the_nearest_build_is_proposed() {
     let lines = fix(Code::DriverTooOld, &old);
     assert!(lines[0].starts_with("raise the driver to 580"), "{lines:?}");
     assert!(lines[1].starts_with("take torch 2.9.1+cu12"), "{lines:?}");
-    let cpu = block("2.6.0+cpu", "NVIDIA L4", "535.161.08", "3.12", false);
+    let cpu = block("2.6.0+cpu", "NVIDIA L4", "550.54.14", "3.12", false);
     assert!(
         fix(Code::CpuOnlyWheel, &cpu)[0]
             .starts_with("take torch 2.6.0+cu124, a CUDA build: pip install torch==2.6.0+cu124"),
@@ -318,35 +329,41 @@ fn the_text_counts_before_the_matrix() {
     assert!(hidden(&said(mention), &MATRIX).is_empty());
 }
 
-/// Time grows with the text and no faster; nothing panics.
+/// Time grows with the text and no faster: four times the lines take four times as long, not sixteen
+/// times. And nothing panics.
 #[test]
 fn hostile_texts_are_read_in_time() {
-    let lines = 20_000;
-    for line in [
-        "torch==2.6.0 ".repeat(300),
-        "NVIDIA GeForce RTX 5090 ".repeat(170),
-        "GPU name: NVIDIA Imaginary 9000 Ti Super Duper".to_owned(),
-        ">>> torch.__version__; torch.cuda.is_available()".to_owned(),
-        "requirement torch==9 (from versions: 1.0, 2.0)".to_owned(),
-        "x with CUDA capability sm_120 supports CUDA capabilities sm_50".to_owned(),
-        "((((((((((((((((((((((".to_owned(),
-        "é: ü | ß = 日本語 torch 2.1".to_owned(),
-        "PyTorch version: 2.6.0+cu124".to_owned(),
-    ] {
+    let took = |line: &str, count: usize| {
         let texts: Vec<String> =
-            (0..lines).map(|at| line.replace("9000", &at.to_string())).collect();
+            (0..count).map(|at| line.replace("9000", &at.to_string())).collect();
         let list: Vec<(usize, &str)> =
             texts.iter().enumerate().map(|(at, l)| (at, l.as_str())).collect();
         let start = Instant::now();
         let said = facts(&list, &MATRIX);
         let _ = hidden(&said, &MATRIX);
         let _ = for_cause(Code::ArchNotInBinary, &said, &BTreeMap::new(), &MATRIX);
-        // A debug build on a busy machine; quadratic would be minutes.
+        start.elapsed()
+    };
+    for line in [
+        "torch==2.6.0 ".repeat(300),
+        "torch-9000-2.6.0 torch==9000.1 ".repeat(90),
+        "NVIDIA GeForce RTX 5090 ".repeat(170),
+        "GPU 9000: NVIDIA H9000 PCIe".to_owned(),
+        "GPU name: NVIDIA Imaginary 9000 Ti Super Duper".to_owned(),
+        ">>> torch.__version__; torch.cuda.is_available()".to_owned(),
+        "requirement torch==9.9000 (from versions: 1.0, 2.0)".to_owned(),
+        "x9000 with CUDA capability sm_120 supports CUDA capabilities sm_50".to_owned(),
+        "((((((((((((((((((((((".to_owned(),
+        "é: ü | ß = 日本語 torch 2.9000".to_owned(),
+        "PyTorch version: 2.6.9000+cu124".to_owned(),
+        "/usr/local/cuda-12.9000/ --index-url https://example.org/9000".to_owned(),
+    ] {
+        let (short, long) = (took(&line, 1500), took(&line, 6000));
+        let bound = short * 10 + Duration::from_secs(2);
         assert!(
-            start.elapsed() < Duration::from_secs(30),
-            "{:?}: {}",
-            start.elapsed(),
-            &line[..20.min(line.len())]
+            long < bound,
+            "{short:?} and {long:?}: {}",
+            line.chars().take(20).collect::<String>()
         );
     }
 }

@@ -38,7 +38,8 @@ pub fn for_cause(
     captures: &BTreeMap<String, String>,
     matrix: &Matrix,
 ) -> Advice {
-    let here = Situation::of(said, captures, matrix);
+    let cpu = (code == Code::CpuOnlyWheel).then(|| without_cuda(said)).flatten();
+    let here = Situation::of(cpu.as_ref().unwrap_or(said), captures, matrix);
     match code {
         Code::ArchNotInBinary => Advice::of(no_code(&here)),
         Code::CudnnMismatch => Advice::of(other_cudnn(&here)),
@@ -51,6 +52,18 @@ pub fn for_cause(
         Code::ToolkitMismatch => Advice::of(toolkit(&here, captures)),
         _ => Advice::default(),
     }
+}
+
+/// The text with the environment first whose torch has no CUDA, where that is not the first one.
+fn without_cuda(said: &Said) -> Option<Said> {
+    let pythons = &said.facts.pythons;
+    let at =
+        pythons.iter().position(|p| p.torch.as_ref().is_some_and(|torch| torch.cuda.is_none()))?;
+    (at > 0).then(|| {
+        let mut said = said.clone();
+        said.facts.pythons.swap(0, at);
+        said
+    })
 }
 
 /// NVIDIA's own builds are the only ones there.
@@ -160,7 +173,10 @@ fn old_driver(here: &Situation<'_>) -> Vec<String> {
     let mut fix = Vec::new();
     let mut only_ptx = false;
     if let Some(cuda) = here.cuda {
-        let floor = physics::driver_floor(matrix, cuda, platform, false);
+        // A new card asks for more than the CUDA of the build; which Windows driver it is, no list says.
+        let of_cards =
+            judge(&here.case(), matrix).driver.min.filter(|_| platform != Platform::WindowsAmd64);
+        let floor = physics::driver_floor(matrix, cuda, platform, false).max(of_cards);
         let native = physics::native_floor(matrix, cuda, platform);
         let reaches = |need: Option<_>| need.zip(driver).is_some_and(|(need, has)| has >= need);
         // A driver that implements all of it is not the trouble.
@@ -184,6 +200,14 @@ fn old_driver(here: &Situation<'_>) -> Vec<String> {
         }
     }
     let Some(driver) = &here.driver else { return fix };
+    // The build is not known, and as PyPI serves it this driver would do: something else asks for more.
+    let too_old = |f: &crate::domain::Finding| f.code == Code::DriverTooOld;
+    if here.cuda.is_none()
+        && here.release().is_some()
+        && !judge(&here.case(), matrix).findings.iter().any(too_old)
+    {
+        return fix;
+    }
     let search = Search::new(here);
     let fits = |found: &Found<'_>| {
         found.mode == Some(DriverMode::Native) || (!only_ptx && found.mode.is_some())
@@ -301,7 +325,12 @@ fn no_file(here: &Situation<'_>, said: &Said, captures: &BTreeMap<String, String
     let Some(code) = code else {
         return Advice::of(beyond(&here, &search, said));
     };
-    let mut fix = Vec::new();
+    let finding = judged.findings.iter().find(|f| f.code == code);
+    let mut fix: Vec<String> = finding.map(told).into_iter().collect();
+    if code == Code::PythonUnsupported && here.variant().is_none() {
+        fix.extend(other_python(&here));
+        return Advice { code: Some(code), fix };
+    }
     // A build that exists, for this Python and this platform, of the same name where there is one.
     let wanted = here.variant().filter(|variant| variant.cuda().is_some());
     let cuda = |found: &Found<'_>| wanted.is_none_or(|wanted| found.variant.name == wanted);
@@ -313,12 +342,39 @@ fn no_file(here: &Situation<'_>, said: &Said, captures: &BTreeMap<String, String
             fix.push(text);
         }
     }
-    if let Some(finding) = judged.findings.iter().find(|f| f.code == code) {
-        let facts = finding.facts.iter().map(|fact| fact.text.clone()).collect::<Vec<_>>();
-        let why = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join("; ")) };
-        fix.insert(0, format!("{}{why}", finding.message));
-    }
     Advice { code: Some(code), fix }
+}
+
+/// A finding in one sentence, with what it rests on.
+fn told(finding: &crate::domain::Finding) -> String {
+    let facts: Vec<_> = finding.facts.iter().map(|fact| fact.text.as_str()).collect();
+    let why = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join("; ")) };
+    format!("{}{why}", finding.message)
+}
+
+/// A release of PyPI without a file for this Python: the nearest that has one, or the Pythons it has.
+fn other_python(here: &Situation<'_>) -> Vec<String> {
+    let (Some(release), Some(python)) = (here.release(), here.python) else { return Vec::new() };
+    let has = |r: &crate::matrix::Release, admits: &dyn Fn(crate::domain::PythonTag) -> bool| {
+        let wheels = r.wheels.iter().filter(|w| w.platform == Some(here.place()));
+        wheels.flat_map(|w| &w.python).any(|tag| admits(*tag))
+    };
+    let fits = here.matrix.releases.iter().filter(|r| has(r, &|tag| tag.admits(python)));
+    let nearest = fits.map(|r| r.version).min_by_key(|version| {
+        let position =
+            |v: crate::domain::TorchRelease| i32::from(v.major) * 1000 + i32::from(v.minor);
+        (position(*version).abs_diff(position(release)), std::cmp::Reverse(*version))
+    });
+    let mut fix: Vec<String> = nearest
+        .map(|version| format!("take torch {version}, the nearest release with files for Python {python}: pip install torch=={version}"))
+        .into_iter()
+        .collect();
+    let pythons = here.matrix.release(release).and_then(|r| Search::new(here).pythons(r));
+    fix.extend(
+        pythons
+            .map(|pythons| format!("or use Python {pythons}, for which torch {release} has files")),
+    );
+    fix
 }
 
 /// A release that the matrix does not know, or none that was named: what comes nearest, for this Python.
@@ -382,16 +438,12 @@ fn companions(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<
     if here.foreign || here.jetson {
         return Vec::new();
     }
-    let mut names: Vec<String> = here
-        .with
-        .iter()
-        .map(|(name, _)| name.clone())
-        .chain(here.misfits.iter().cloned())
-        .chain(captures.get("package").map(|name| crate::domain::normalise_name(name)))
-        .filter(|name| TRAIN.contains(&name.as_str()))
-        .collect();
-    names.sort();
-    names.dedup();
+    let package = captures.get("package").map(|name| crate::domain::normalise_name(name));
+    let met = |name: &&&str| {
+        here.with.iter().any(|(other, _)| other == **name)
+            || here.misfits.iter().chain(&package).any(|other| other == **name)
+    };
+    let names: Vec<String> = TRAIN.iter().filter(met).map(|name| (*name).to_owned()).collect();
     let search = Search::new(here).beside(names.clone());
     let mut fix = Vec::new();
     // The very build that is installed; its other packages move to it.

@@ -6,7 +6,7 @@ use super::Said;
 use super::advice::for_cause;
 use super::situation::Situation;
 use crate::doctor::{Link, Outcome, Subject, examine};
-use crate::domain::{Code, Finding, Severity};
+use crate::domain::{Code, DriverSpec, Finding, Severity};
 use crate::host::Answer;
 use crate::matrix::{CodeList, Matrix};
 use crate::resolve::case::Case;
@@ -51,11 +51,11 @@ fn of_machine(said: &Said, matrix: &Matrix) -> Vec<Finding> {
 fn of_versions(said: &Said, matrix: &Matrix) -> Vec<Finding> {
     let here = Situation::of(said, &BTreeMap::new(), matrix);
     // What was only asked for need not be what runs; other accelerators have other rules.
-    if said.wanted.is_some() || here.torch.is_none() || here.foreign || here.jetson {
+    if said.wanted.contains_key("torch") || here.torch.is_none() || here.foreign || here.jetson {
         return Vec::new();
     }
     let case = case(said, matrix);
-    let mut findings = Vec::new();
+    let mut findings: Vec<Finding> = Vec::new();
     // Of a version without a label only its index could tell which build it is.
     if here.variant().is_some() {
         findings = judge(&case, matrix).findings;
@@ -63,12 +63,39 @@ fn of_versions(said: &Said, matrix: &Matrix) -> Vec<Finding> {
     }
     told_code(&here, &case, &mut findings);
     for finding in &mut findings {
+        // A CUDA version stands for a branch: its first release is not what the text says.
+        let driver = case.driver.as_ref().map(|driver| driver.spec);
+        if let (Code::DriverTooOld, Some(DriverSpec::Cuda(has)), Some(torch), Some(cuda)) =
+            (finding.code, driver, &here.torch, here.cuda)
+        {
+            finding.message = format!(
+                "torch {torch} is built with CUDA {cuda}; the driver implements CUDA {has}, which is too old for it"
+            );
+        }
         let fix = for_cause(finding.code, said, &BTreeMap::new(), matrix).fix;
         if !fix.is_empty() {
             finding.help = fix;
         }
     }
+    if findings.is_empty() {
+        return elsewhere(said, matrix);
+    }
     findings
+}
+
+/// The other environments of a text, each alone: whose the driver and the cards are is not said.
+fn elsewhere(said: &Said, matrix: &Matrix) -> Vec<Finding> {
+    let others = said.facts.pythons.iter().skip(1).take(8);
+    others
+        .flat_map(|python| {
+            let mut facts = said.facts.clone();
+            facts.pythons = vec![python.clone()];
+            (facts.smi, facts.nvml, facts.module) = (None, None, None);
+            let told = python.imported.as_ref().and_then(Answer::told);
+            let available = told.and_then(|told| told.available);
+            hidden(&Said { facts, available, ..said.clone() }, matrix)
+        })
+        .collect()
 }
 
 /// Whether a paste can show this. What is installed and imported has a file for its Python and its C

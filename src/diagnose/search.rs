@@ -1,7 +1,7 @@
 //! The nearest build of torch that runs in a situation.
 
 use super::situation::{Situation, TRAIN};
-use crate::domain::{Code, CudaVersion, PythonTag, Severity, TorchRelease};
+use crate::domain::{Code, CudaVersion, Platform, PythonTag, Severity, TorchRelease};
 use crate::matrix::{Matrix, Release, Variant};
 use crate::resolve::case::Case;
 use crate::resolve::judge::{DriverBounds, Judgement};
@@ -38,8 +38,8 @@ pub(super) struct Search<'s, 'm> {
 
 impl<'s, 'm> Search<'s, 'm> {
     pub fn new(here: &'s Situation<'m>) -> Self {
-        let beside = here.with.iter().map(|(name, _)| name.clone());
-        let beside = beside.filter(|name| TRAIN.contains(&name.as_str())).collect();
+        let has = |name: &&&str| here.with.iter().any(|(package, _)| package == **name);
+        let beside = TRAIN.iter().filter(has).map(|name| (*name).to_owned()).collect();
         Self { here, matrix: here.matrix, beside, near: None, from: None }
     }
 
@@ -125,8 +125,7 @@ impl<'s, 'm> Search<'s, 'm> {
         let variant = found.variant;
         let unseen = variant.requires.is_none() && !variant.bundled;
         // What PyPI serves on Linux is what most people run.
-        let common =
-            found.release.pypi.get(&crate::domain::Platform::LinuxAmd64) == Some(&variant.name);
+        let common = found.release.pypi.get(&Platform::LinuxAmd64) == Some(&variant.name);
         let away = self.near.zip(variant.cuda).map(|(near, cuda)| {
             let number = |c: CudaVersion| u32::from(c.major) * 100 + u32::from(c.minor);
             number(near).abs_diff(number(cuda))
@@ -179,12 +178,12 @@ impl<'s, 'm> Search<'s, 'm> {
 
     /// Cards whose code was not read in the Windows file, and that the Linux file serves.
     fn sibling_serves(&self, variant: &Variant, judged: &Judgement<'_>) -> usize {
-        let Some(linux) = variant.build(crate::domain::Platform::LinuxAmd64) else { return 0 };
+        let Some(linux) = variant.build(Platform::LinuxAmd64) else { return 0 };
         let unread = judged.gpus.iter().filter(|gpu| gpu.served == Some(Served::Unknown));
         let serves = |capability| {
             physics::served(self.matrix, &linux.code, None, capability).by_machine_code()
         };
-        if self.here.place() != crate::domain::Platform::WindowsAmd64 {
+        if self.here.place() != Platform::WindowsAmd64 {
             return 0;
         }
         unread.filter(|gpu| serves(gpu.gpu.capability)).count()
@@ -202,10 +201,8 @@ impl<'s, 'm> Search<'s, 'm> {
         if found.by_sibling {
             text.push_str("; the code is known from its Linux file, the Windows file was not read");
         }
-        if let Some(need) =
-            found.bounds.min.filter(|_| found.driver_dropped || self.here.driver.is_none())
-        {
-            text.push_str(&format!("; it needs driver {need} or newer"));
+        if found.driver_dropped || self.here.driver.is_none() {
+            text.extend(self.driver(found).map(|need| format!("; it needs {need} or newer")));
         }
         if found.python_dropped
             && let Some(pythons) = self.pythons(release)
@@ -213,6 +210,22 @@ impl<'s, 'm> Search<'s, 'm> {
             text.push_str(&format!("; its files are for Python {pythons}"));
         }
         text
+    }
+
+    /// The oldest driver for a build and the cards. The lists of cards are those of Linux drivers: in
+    /// Windows only the branch can be told.
+    fn driver(&self, found: &Found<'m>) -> Option<String> {
+        let least = found.bounds.min?;
+        let platform = self.here.driver_platform();
+        if platform != Platform::WindowsAmd64 {
+            return Some(format!("driver {least}"));
+        }
+        let floor = physics::driver_floor(self.matrix, found.variant.cuda?, platform, false)?;
+        Some(if least.branch > floor.branch {
+            format!("a driver of branch {}", least.branch)
+        } else {
+            format!("driver {floor}")
+        })
     }
 
     /// The command.
@@ -263,11 +276,18 @@ impl<'s, 'm> Search<'s, 'm> {
         let (mut names, mut left) = (Vec::new(), Vec::new());
         for name in &self.beside {
             let train = release.train.get(name);
+            // What is installed stays where it belongs.
+            let has = self.here.with.iter().find(|(package, _)| package == name);
+            let has = has.and_then(|(_, version)| version.split('+').next()).filter(|version| {
+                train.is_some_and(|t| t.exact.iter().chain(&t.open).any(|v| v == version))
+            });
             let versions = train
                 .into_iter()
                 .flat_map(|train| train.exact.iter().rev().chain(train.open.iter().rev()));
             let label = if name == "xformers" { "" } else { label };
-            let fits = versions
+            let fits = has
+                .into_iter()
+                .chain(versions.map(String::as_str))
                 .map(|version| format!("{version}{label}"))
                 .find(|version| super::advice::goes_with(case, name, version, self.matrix));
             match fits {
@@ -304,7 +324,7 @@ impl<'s, 'm> Search<'s, 'm> {
     }
 
     /// `3.9 to 3.13`
-    fn pythons(&self, release: &Release) -> Option<String> {
+    pub fn pythons(&self, release: &Release) -> Option<String> {
         let minors = || {
             let wheels = release.wheels.iter().filter(|w| w.platform == Some(self.here.place()));
             wheels.flat_map(|w| &w.python).filter_map(|tag| match tag {

@@ -58,7 +58,7 @@ impl<'m> Situation<'m> {
         let listed = first.and_then(|python| python.packages.get("torch"));
         let torch: Option<TorchVersion> = captured("torch")
             .or(listed.map(String::as_str))
-            .or(said.wanted.as_deref())
+            .or(said.wanted.get("torch").map(String::as_str))
             .and_then(|text| text.parse().ok());
         let cuda = files.and_then(|files| files.cuda).or_else(|| captured("cuda")?.parse().ok());
         let hip = files.is_some_and(|files| files.hip.is_some());
@@ -81,7 +81,9 @@ impl<'m> Situation<'m> {
         let jetson = system.jetson.is_some()
             || cards.iter().any(kind)
             || (maker && system.platform != Some(Platform::LinuxAmd64));
-        let packages = python.map(|python| &python.packages);
+        let installed = python.into_iter().flat_map(|python| &python.packages);
+        let mut with: BTreeMap<&String, &String> = said.wanted.iter().collect();
+        with.extend(installed);
         Self {
             matrix,
             cuda: variant.and_then(WheelVariant::cuda).or(cuda),
@@ -94,10 +96,9 @@ impl<'m> Situation<'m> {
             libc: libc(said, matrix),
             platform: captured("platform").and_then(|p| p.parse().ok()).or(system.platform),
             arch_list: told.and_then(|told| told.arch_list.clone()),
-            with: packages
+            with: with
                 .into_iter()
-                .flatten()
-                .filter(|(name, _)| *name != "torch")
+                .filter(|(name, _)| name.as_str() != "torch")
                 .map(|(name, version)| (name.clone(), version.clone()))
                 .collect(),
             nvcc: captured("nvcc").and_then(|text| text.parse().ok()).or_else(|| {

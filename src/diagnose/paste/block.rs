@@ -169,7 +169,11 @@ fn of_machine(draft: &mut Draft<'_>, key: &str, value: &str) {
             }
         }
         "gcc version" => {
-            let version = value.rsplit(' ').next().unwrap_or_default();
+            // `(Ubuntu 11.4.0-1ubuntu1~22.04) 11.4.0`, `(GCC) 4.8.5 20150623 (Red Hat 4.8.5-44)`; the kernel
+            // module's `gcc version 11.4.0` is another one.
+            let rest =
+                value.strip_prefix('(').and_then(|v| v.split_once(')')).map_or(value, |(_, r)| r);
+            let version = rest.split_whitespace().next().unwrap_or_default();
             if version.starts_with(|c: char| c.is_ascii_digit()) {
                 draft.compiler.put(rank, format!("gcc {version}"));
             }

@@ -21,8 +21,12 @@ use crate::domain::{
 use crate::host::{Answer, Device, Facts, Smi, Told, Toolkit};
 use crate::matrix::Matrix;
 
-/// Longest part of a line that is looked at, in bytes.
+/// Longest part of a line that is looked at, in bytes: pip tells what it installed on one.
 const LONGEST: usize = 4000;
+/// Longest part in which cards, paths and the like are looked for.
+const LONGEST_AROUND: usize = 800;
+/// Versions that are read in all: a list of packages has a few dozen that matter.
+const MOST_VERSIONS: usize = 4096;
 /// Facts, devices and environments that are kept, and names that are looked up among the cards: a name
 /// that is none takes its time.
 const MOST: usize = 256;
@@ -43,9 +47,9 @@ pub struct Said {
     pub offered: Vec<String>,
     /// torch.cuda.is_available(), of the first Python.
     pub available: Option<bool>,
-    /// torch that an installer was asked for or fetched, or that an image is named after, where none was
-    /// seen installed.
-    pub wanted: Option<String>,
+    /// Packages that an installer was asked for or fetched, or that an image is named after, and that were
+    /// not seen installed: name -> version.
+    pub wanted: BTreeMap<String, String>,
     /// The cards are only spoken of: no program listed them.
     pub mentioned: bool,
     /// Accelerators of other makers that the text shows: `ROCm`, `Ascend`.
@@ -157,6 +161,8 @@ struct Draft<'m> {
     env: BTreeMap<String, String>,
     image: Option<String>,
     lookups: usize,
+    /// Versions of packages that were read, however often the same.
+    versions: usize,
     said: Said,
 }
 
@@ -167,7 +173,7 @@ pub fn facts(lines: &[(usize, &str)], matrix: &Matrix) -> Said {
     let names = around::Names::new(matrix);
     for (at, (number, raw)) in lines.iter().enumerate() {
         draft.line = *number;
-        let raw = cut(raw);
+        let raw = cut(raw, LONGEST);
         let body = super::clean::without_prefixes(raw);
         if body.is_empty() {
             continue;
@@ -175,20 +181,20 @@ pub fn facts(lines: &[(usize, &str)], matrix: &Matrix) -> Said {
         if replies.line(&mut draft, raw) {
             continue;
         }
-        let next = || lines[at + 1..].iter().take(3).map(|(_, text)| cut(text));
+        let next = || lines[at + 1..].iter().take(3).map(|(_, text)| cut(text, LONGEST));
         if !told::line(&mut draft, body, next) {
             block::line(&mut draft, raw, body);
             package::line(&mut draft, raw, body);
         }
-        around::line(&mut draft, &names, raw);
+        around::line(&mut draft, &names, cut(raw, LONGEST_AROUND));
     }
     let text: Vec<&str> = lines.iter().map(|(_, text)| *text).collect();
     draft.finish(crate::host::smi::read(&text.join("\n")))
 }
 
-/// The start of a line, no longer than is looked at.
-fn cut(line: &str) -> &str {
-    let mut end = LONGEST.min(line.len());
+/// The start of a line.
+fn cut(line: &str, longest: usize) -> &str {
+    let mut end = longest.min(line.len());
     while !line.is_char_boundary(end) {
         end -= 1;
     }
@@ -218,6 +224,7 @@ impl<'m> Draft<'m> {
             env: BTreeMap::new(),
             image: None,
             lookups: 0,
+            versions: 0,
             said: Said::default(),
         }
     }
@@ -277,6 +284,10 @@ impl<'m> Draft<'m> {
 
     /// A package of the environment.
     fn package(&mut self, rank: Rank, name: &str, version: &str) {
+        self.versions += 1;
+        if self.versions > MOST_VERSIONS {
+            return;
+        }
         if name == "torch" {
             self.torch(rank, version);
             return;
@@ -427,8 +438,14 @@ impl<'m> Draft<'m> {
         if let Some(first) = self.environments.first_mut()
             && first.torch.rank().is_some_and(|rank| rank < Rank::Listed)
         {
-            said.wanted = std::mem::take(&mut first.torch).0.map(|(_, version)| version);
+            let torch = std::mem::take(&mut first.torch).0.map(|(_, version)| version);
+            said.wanted.extend(torch.map(|version| ("torch".to_owned(), version)));
             first.others.clear();
+        }
+        for environment in &mut self.environments {
+            let asked =
+                environment.packages.extract_if(.., |_, slot| slot.rank() < Some(Rank::Listed));
+            said.wanted.extend(asked.filter_map(|(name, slot)| Some((name, slot.0?.1))));
         }
         for environment in std::mem::take(&mut self.environments) {
             environment.finish(&mut said.facts.pythons);

@@ -41,7 +41,14 @@ pub(super) fn line(draft: &mut Draft<'_>, raw: &str, body: &str) {
         && name.chars().all(is_name)
     {
         let version = rest.split([' ', ';', ',', '\\']).next().unwrap_or_default();
-        let rank = if raw.contains("[pip") { Rank::Replied } else { Rank::Listed };
+        // What goes on like a sentence is one, and a list of several is a command's.
+        let more = rest[version.len()..].trim_start();
+        let alone = more.is_empty() || more.starts_with([';', '\\', '#', '-', '/', '(']);
+        let rank = match raw.contains("[pip") {
+            true => Rank::Replied,
+            false if alone => Rank::Listed,
+            false => Rank::Asked,
+        };
         put(draft, rank, name, version);
     } else if let Some((name, rest)) = text.split_once(" @ ")
         && name.chars().all(is_name)
@@ -51,7 +58,7 @@ pub(super) fn line(draft: &mut Draft<'_>, raw: &str, body: &str) {
     } else if text.contains("==") {
         // A command, or a sentence: what somebody asked for.
         let clean = |word: &str| word.trim_matches(['\'', '"', '`', ',', '(', ')']).to_owned();
-        for word in text.split_whitespace().take(64).map(clean) {
+        for word in text.split_whitespace().filter(|w| w.contains("==")).take(16).map(clean) {
             if let Some((name, version)) = word.split_once("==") {
                 put(draft, Rank::Asked, name, version);
             }
