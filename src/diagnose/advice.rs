@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use super::Said;
 use super::search::{Found, Search};
 use super::situation::{Situation, TRAIN, package};
-use crate::domain::{Code, DriverSpec, GpuKind, Platform, Severity, TorchVersion, WheelVariant};
+use crate::domain::{Code, DriverSpec, GpuKind, Platform, Severity, WheelVariant};
 use crate::matrix::{CodeList, Matrix};
-use crate::resolve::case::{Case, Driver, Index};
+use crate::resolve::case::{Case, Driver};
 use crate::resolve::physics::{self, Served};
 use crate::resolve::{DriverMode, judge};
 
@@ -24,7 +24,7 @@ pub struct Advice {
 }
 
 impl Advice {
-    fn of(fix: Vec<String>) -> Self {
+    pub(super) fn of(fix: Vec<String>) -> Self {
         Self { code: None, fix }
     }
 }
@@ -46,7 +46,7 @@ pub fn for_cause(
         Code::DriverTooOld => Advice::of(old_driver(&here)),
         Code::CpuOnlyWheel => Advice::of(cpu_build(&here)),
         Code::NoSuchWheel | Code::MissingIndex | Code::PythonUnsupported => {
-            no_file(&here, said, captures)
+            super::missing::no_file(&here, said, captures)
         }
         Code::CompanionMismatch => Advice::of(companions(&here, captures)),
         Code::ToolkitMismatch => Advice::of(toolkit(&here, captures)),
@@ -67,7 +67,7 @@ fn without_cuda(said: &Said) -> Option<Said> {
 }
 
 /// NVIDIA's own builds are the only ones there.
-const JETPACK: &str = "install the torch wheel that NVIDIA publishes for this JetPack release: those of PyPI and of the PyTorch wheel index are not made for Jetson";
+pub(super) const JETPACK: &str = "install the torch wheel that NVIDIA publishes for this JetPack release: those of PyPI and of the PyTorch wheel index are not made for Jetson";
 
 /// No code for the card: the nearest build that has some.
 fn no_code(here: &Situation<'_>) -> Vec<String> {
@@ -138,15 +138,12 @@ fn newer_than_cards(here: &Situation<'_>) -> bool {
 /// torch itself has code for every card: then something else has none.
 fn torch_serves(here: &Situation<'_>) -> Option<String> {
     let torch = here.torch.as_ref()?;
-    let list = match &here.arch_list {
-        Some(list) => {
-            let (ptx, sass): (Vec<_>, Vec<_>) = list.iter().copied().partition(|c| c.ptx);
-            CodeList { sass: Some(sass), ptx: Some(ptx) }
-        }
-        None => {
-            let release = here.matrix.release(here.release()?)?;
-            release.variant(here.variant()?)?.build(here.place())?.code.clone()
-        }
+    let list = if let Some(list) = &here.arch_list {
+        let (ptx, sass): (Vec<_>, Vec<_>) = list.iter().copied().partition(|c| c.ptx);
+        CodeList { sass: Some(sass), ptx: Some(ptx) }
+    } else {
+        let release = here.matrix.release(here.release()?)?;
+        release.variant(here.variant()?)?.build(here.place())?.code.clone()
     };
     let serves = |card: &crate::matrix::GpuMatch| {
         let served = physics::served(here.matrix, &list, None, card.capability);
@@ -284,152 +281,6 @@ fn cpu_build(here: &Situation<'_>) -> Vec<String> {
     vec![search.take(&found, &why)]
 }
 
-/// A file that an installer did not find: where it is, and what comes nearest.
-fn no_file(here: &Situation<'_>, said: &Said, captures: &BTreeMap<String, String>) -> Advice {
-    if here.foreign {
-        return Advice::default();
-    }
-    let asked = asked_torch(said, captures);
-    let mut here = here.clone();
-    here.torch = asked.or(here.torch);
-    let platform = here.place();
-    if here.jetson {
-        return Advice::of(vec![JETPACK.into()]);
-    }
-    if !platform.has_cuda() {
-        let cuda = here.variant().is_some_and(|variant| variant != WheelVariant::Cpu);
-        return if cuda {
-            let fix =
-                format!("leave out the label: there is no CUDA build of torch for {platform}");
-            Advice { code: Some(Code::NoCudaPlatform), fix: vec![fix] }
-        } else {
-            Advice::default()
-        };
-    }
-    let index = here.index.clone();
-    let case = Case {
-        index,
-        gpus: Vec::new(),
-        driver: None,
-        with: Vec::new(),
-        env: Vec::new(),
-        ..here.case()
-    };
-    let judged = judge(&case, here.matrix);
-    let code = matches!(
-        judged.verdict,
-        Code::NoSuchWheel | Code::MissingIndex | Code::PythonUnsupported | Code::GlibcTooOld
-    )
-    .then_some(judged.verdict);
-    let search = Search::new(&here).near(here.variant().and_then(WheelVariant::cuda));
-    let Some(code) = code else {
-        return Advice::of(beyond(&here, &search, said));
-    };
-    let finding = judged.findings.iter().find(|f| f.code == code);
-    let mut fix: Vec<String> = finding.map(told).into_iter().collect();
-    if code == Code::PythonUnsupported && here.variant().is_none() {
-        fix.extend(other_python(&here));
-        return Advice { code: Some(code), fix };
-    }
-    // A build that exists, for this Python and this platform, of the same name where there is one.
-    let wanted = here.variant().filter(|variant| variant.cuda().is_some());
-    let cuda = |found: &Found<'_>| wanted.is_none_or(|wanted| found.variant.name == wanted);
-    let nearest = search.nearest(true, &|_| true);
-    let same_build = search.nearest(true, &cuda);
-    for found in [nearest, same_build].into_iter().flatten() {
-        let text = search.take(&found, "");
-        if !fix.contains(&text) {
-            fix.push(text);
-        }
-    }
-    Advice { code: Some(code), fix }
-}
-
-/// A finding in one sentence, with what it rests on.
-fn told(finding: &crate::domain::Finding) -> String {
-    let facts: Vec<_> = finding.facts.iter().map(|fact| fact.text.as_str()).collect();
-    let why = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join("; ")) };
-    format!("{}{why}", finding.message)
-}
-
-/// A release of PyPI without a file for this Python: the nearest that has one, or the Pythons it has.
-fn other_python(here: &Situation<'_>) -> Vec<String> {
-    let (Some(release), Some(python)) = (here.release(), here.python) else { return Vec::new() };
-    let has = |r: &crate::matrix::Release, admits: &dyn Fn(crate::domain::PythonTag) -> bool| {
-        let wheels = r.wheels.iter().filter(|w| w.platform == Some(here.place()));
-        wheels.flat_map(|w| &w.python).any(|tag| admits(*tag))
-    };
-    let fits = here.matrix.releases.iter().filter(|r| has(r, &|tag| tag.admits(python)));
-    let nearest = fits.map(|r| r.version).min_by_key(|version| {
-        let position =
-            |v: crate::domain::TorchRelease| i32::from(v.major) * 1000 + i32::from(v.minor);
-        (position(*version).abs_diff(position(release)), std::cmp::Reverse(*version))
-    });
-    let mut fix: Vec<String> = nearest
-        .map(|version| format!("take torch {version}, the nearest release with files for Python {python}: pip install torch=={version}"))
-        .into_iter()
-        .collect();
-    let pythons = here.matrix.release(release).and_then(|r| Search::new(here).pythons(r));
-    fix.extend(
-        pythons
-            .map(|pythons| format!("or use Python {pythons}, for which torch {release} has files")),
-    );
-    fix
-}
-
-/// A release that the matrix does not know, or none that was named: what comes nearest, for this Python.
-fn beyond(here: &Situation<'_>, search: &Search<'_, '_>, said: &Said) -> Vec<String> {
-    let Some(python) = here.python else { return Vec::new() };
-    let platform = here.place();
-    let line =
-        |found: &Found<'_>| search.take(found, &format!(", which has files for Python {python}"));
-    if let Some(release) = here.release() {
-        // Known, and nothing is wrong with it: the trouble is elsewhere.
-        if here.matrix.release(release).is_some() {
-            return Vec::new();
-        }
-        let found = search.nearest(true, &|_| true).filter(|found| !found.python_dropped);
-        return found.map(|found| line(&found)).into_iter().collect();
-    }
-    // `torch`, any version, of an index that holds one build.
-    let (Some(Index::Variant(variant, _)), true) =
-        (&here.index, said.asked.iter().any(|a| a.name == "torch"))
-    else {
-        return Vec::new();
-    };
-    let holds = |r: &&crate::matrix::Release| {
-        r.variant(*variant).is_some_and(|v| v.build(platform).is_some())
-    };
-    let Some(last) = here.matrix.releases.iter().rev().find(holds) else { return Vec::new() };
-    let has_file = |r: &crate::matrix::Release| {
-        r.wheels
-            .iter()
-            .any(|w| w.platform == Some(platform) && w.python.iter().any(|t| t.admits(python)))
-    };
-    if here.matrix.releases.iter().filter(holds).any(has_file) {
-        return Vec::new();
-    }
-    let newer = here.matrix.release_range().is_some_and(|(_, newest)| newest > last.version);
-    let found = Search::new(here).near(variant.cuda()).from(last.version).nearest(newer, &|_| true);
-    let ends = format!(
-        "the index {variant} ends with torch {}, which has no file for Python {python}",
-        last.version
-    );
-    let line = found.filter(|found| !found.python_dropped).map(|found| line(&found));
-    line.map(|line| vec![ends, line]).unwrap_or_default()
-}
-
-/// torch as the installer was asked for it.
-fn asked_torch(said: &Said, captures: &BTreeMap<String, String>) -> Option<TorchVersion> {
-    let named = captures.get("package").is_none_or(|name| name == "torch");
-    let captured = captures.get("version").filter(|_| named).and_then(|text| text.parse().ok());
-    captured.or_else(|| {
-        let asked =
-            said.asked.iter().find(|asked| asked.name == "torch" && !asked.version.is_empty());
-        asked.and_then(|asked| asked.version.parse().ok())
-    })
-}
-
 /// Packages that do not belong to this torch: those that do, or the torch that belongs to them.
 fn companions(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<String> {
     let Some(release) = here.release().and_then(|release| here.matrix.release(release)) else {
@@ -443,15 +294,15 @@ fn companions(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<
         here.with.iter().any(|(other, _)| other == **name)
             || here.misfits.iter().chain(&package).any(|other| other == **name)
     };
+    // xformers has no use beside a torch without CUDA.
+    let cpu = here.variant() == Some(WheelVariant::Cpu);
+    let met = |name: &&&str| met(name) && !(cpu && **name == "xformers");
     let names: Vec<String> = TRAIN.iter().filter(met).map(|name| (*name).to_owned()).collect();
     let search = Search::new(here).beside(names.clone());
     let mut fix = Vec::new();
     // The very build that is installed; its other packages move to it.
-    if let Some(variant) = here.variant().and_then(|name| release.variant(name)) {
-        if let Some(line) = search.move_companions(release, variant) {
-            fix.push(line);
-        }
-    }
+    let variant = here.variant().and_then(|name| release.variant(name));
+    fix.extend(variant.and_then(|variant| search.move_companions(release, variant)));
     for (name, version) in here.with.iter().filter(|(name, _)| names.contains(name)) {
         let public = version.split('+').next().unwrap_or_default();
         let owner = here.matrix.releases.iter().find(|release| {

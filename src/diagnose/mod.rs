@@ -11,6 +11,7 @@
 mod advice;
 mod clean;
 mod hidden;
+mod missing;
 mod paste;
 mod rank;
 mod scan;

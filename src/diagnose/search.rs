@@ -207,7 +207,8 @@ impl<'s, 'm> Search<'s, 'm> {
         if found.python_dropped
             && let Some(pythons) = self.pythons(release)
         {
-            text.push_str(&format!("; its files are for Python {pythons}"));
+            text.push_str("; its files are for Python ");
+            text.push_str(&pythons);
         }
         text
     }
@@ -246,7 +247,7 @@ impl<'s, 'm> Search<'s, 'm> {
         let label = format!("+{}", variant.name);
         let case = self.case(release, &label, driver, python);
         let (names, _) = self.companions(release, &case, &label);
-        let (of_pypi, of_index): (Vec<_>, Vec<_>) =
+        let (plain_names, of_pytorch): (Vec<_>, Vec<_>) =
             names.into_iter().partition(|n| n.starts_with("xformers"));
         let plain = variant.build(platform).is_some_and(|build| !build.labelled);
         let (shown, force) = if plain {
@@ -257,11 +258,12 @@ impl<'s, 'm> Search<'s, 'm> {
         let mut text = format!(
             "pip install torch=={}{shown}{} --index-url https://download.pytorch.org/whl/{}{force}",
             release.version,
-            joined(&of_index),
+            joined(&of_pytorch),
             variant.name
         );
-        if let Some(package) = of_pypi.first() {
-            text.push_str(&format!(", then pip install {package}"));
+        if let Some(package) = plain_names.first() {
+            text.push_str(", then pip install ");
+            text.push_str(package);
         }
         text
     }
@@ -303,17 +305,17 @@ impl<'s, 'm> Search<'s, 'm> {
         let label = format!("+{}", variant.name);
         let case = self.case(release, &label, true, true);
         let (names, _) = self.companions(release, &case, &label);
-        let (of_pypi, of_index): (Vec<_>, Vec<_>) =
+        let (plain_names, of_pytorch): (Vec<_>, Vec<_>) =
             names.into_iter().partition(|n| n.starts_with("xformers"));
         let mut commands = Vec::new();
-        if !of_index.is_empty() {
+        if !of_pytorch.is_empty() {
             commands.push(format!(
                 "pip install {} --index-url https://download.pytorch.org/whl/{}",
-                of_index.join(" "),
+                of_pytorch.join(" "),
                 variant.name
             ));
         }
-        commands.extend(of_pypi.first().map(|package| format!("pip install {package}")));
+        commands.extend(plain_names.first().map(|package| format!("pip install {package}")));
         (!commands.is_empty()).then(|| {
             format!(
                 "take what belongs to torch {}{label}: {}",
@@ -337,7 +339,7 @@ impl<'s, 'm> Search<'s, 'm> {
 }
 
 fn joined(names: &[String]) -> String {
-    names.iter().map(|name| format!(" {name}")).collect()
+    names.iter().flat_map(|name| [" ", name]).collect()
 }
 
 /// Whether a combination runs by machine code: `None` where something stands against it, else how many

@@ -50,20 +50,20 @@ impl<'m> Situation<'m> {
     /// What the message captured counts before what stands elsewhere in the text.
     pub fn of(said: &Said, captures: &BTreeMap<String, String>, matrix: &'m Matrix) -> Self {
         let facts = &said.facts;
-        let captured = |name: &str| captures.get(name).map(|text| text.trim());
+        let told_by = |name: &str| captures.get(name).map(|text| text.trim());
         let first = facts.pythons.iter().find(|python| python.packages.contains_key("torch"));
         let python = first.or(facts.pythons.first());
         let files = python.and_then(|python| python.torch.as_ref());
         let told = python.and_then(|python| python.imported.as_ref()).and_then(Answer::told);
         let listed = first.and_then(|python| python.packages.get("torch"));
-        let torch: Option<TorchVersion> = captured("torch")
+        let torch: Option<TorchVersion> = told_by("torch")
             .or(listed.map(String::as_str))
             .or(said.wanted.get("torch").map(String::as_str))
             .and_then(|text| text.parse().ok());
-        let cuda = files.and_then(|files| files.cuda).or_else(|| captured("cuda")?.parse().ok());
+        let cuda = files.and_then(|files| files.cuda).or_else(|| told_by("cuda")?.parse().ok());
         let hip = files.is_some_and(|files| files.hip.is_some());
-        let built = files.filter(|_| !hip && captured("torch").is_none());
-        let label = captured("variant").and_then(|text| text.parse().ok()).or_else(|| {
+        let built = files.filter(|_| !hip && told_by("torch").is_none());
+        let label = told_by("variant").and_then(|text| text.parse().ok()).or_else(|| {
             let built = built?;
             built.cuda.map_or(Some(WheelVariant::Cpu), WheelVariant::of_cuda)
         });
@@ -86,22 +86,25 @@ impl<'m> Situation<'m> {
         with.extend(installed);
         Self {
             matrix,
-            cuda: variant.and_then(WheelVariant::cuda).or(cuda),
+            cuda: variant
+                .and_then(WheelVariant::cuda)
+                .or(cuda)
+                .or(said.cuda.filter(|_| torch.is_none())),
             torch,
             driver: driver(said, captures, matrix),
-            python: captured("python")
+            python: told_by("python")
                 .or(python.and_then(|python| python.version.as_deref()))
                 .and_then(|text| text.trim_end_matches('+').parse().ok())
                 .map(|python: PythonVersion| PythonVersion { patch: None, ..python }),
             libc: libc(said, matrix),
-            platform: captured("platform").and_then(|p| p.parse().ok()).or(system.platform),
+            platform: told_by("platform").and_then(|p| p.parse().ok()).or(system.platform),
             arch_list: told.and_then(|told| told.arch_list.clone()),
             with: with
                 .into_iter()
                 .filter(|(name, _)| name.as_str() != "torch")
                 .map(|(name, version)| (name.clone(), version.clone()))
                 .collect(),
-            nvcc: captured("nvcc").and_then(|text| text.parse().ok()).or_else(|| {
+            nvcc: told_by("nvcc").and_then(|text| text.parse().ok()).or_else(|| {
                 let kits = || facts.toolkits.iter().map(|kit| &kit.value);
                 kits().find(|kit| kit.first_on_path).map(|kit| kit.cuda)
             }),
@@ -184,7 +187,7 @@ fn cards(said: &Said, captures: &BTreeMap<String, String>, matrix: &Matrix) -> V
     let named = captures.get("gpu").and_then(|name| matrix.gpu(name).ok());
     let number = captures.get("capability").and_then(|text| capability(text));
     // The number is the device's own word; a name may be shared by several.
-    let captured = match (named, number) {
+    let first = match (named, number) {
         (Some(card), Some(number)) if card.capability != number => by_capability(number),
         (Some(card), _) => Some(card),
         (None, Some(number)) => by_capability(number),
@@ -195,7 +198,7 @@ fn cards(said: &Said, captures: &BTreeMap<String, String>, matrix: &Matrix) -> V
         (_, Some(Answer::Told(smi))) => &smi.devices,
         _ => &[],
     };
-    let mut cards: Vec<GpuMatch> = captured.into_iter().collect();
+    let mut cards: Vec<GpuMatch> = first.into_iter().collect();
     // A card that is only spoken of is no second one.
     if cards.is_empty() || !said.mentioned {
         for device in devices {

@@ -162,13 +162,13 @@ fn paths(draft: &mut Draft<'_>, raw: &str) {
 
 /// `nvidia/cuda:12.4.1-runtime-ubuntu22.04`, `pytorch/pytorch:2.1.0-cuda12.1-cudnn8-runtime`.
 fn images(draft: &mut Draft<'_>, raw: &str) {
-    if !raw.contains("nvidia/cuda:") && !raw.contains("pytorch/pytorch:") {
-        return;
-    }
     static IMAGE: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"(?:[a-z0-9.-]+/)?(?:nvidia/cuda|pytorch/pytorch):([0-9A-Za-z_.-]+)")
             .expect("a pattern")
     });
+    if !raw.contains("nvidia/cuda:") && !raw.contains("pytorch/pytorch:") {
+        return;
+    }
     if let Some(found) = IMAGE.find(raw) {
         let image = found.as_str().trim_end_matches('.');
         draft.see("image", image);

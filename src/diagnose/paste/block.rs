@@ -2,7 +2,7 @@
 //! ComfyUI, os-release, and what people fill into forms.
 
 use super::{Draft, Rank};
-use crate::domain::{ComputeCapability, CudaVersion, Platform, WheelVariant, digits};
+use crate::domain::{ComputeCapability, CudaVersion, Platform, digits};
 
 /// Longest key, in bytes.
 const LONGEST_KEY: usize = 60;
@@ -129,10 +129,10 @@ fn of_torch(draft: &mut Draft<'_>, key: &str, value: &str) {
         "python version" | "python" | "build.python_version" => draft.python(rank, value),
         "xformers version" | "xformers" => draft.package(rank, "xformers", value),
         "torchvision version" | "torchvision" => {
-            draft.package(Rank::Replied, "torchvision", first(value))
+            draft.package(Rank::Replied, "torchvision", first(value));
         }
         "torchaudio version" | "torchaudio" => {
-            draft.package(Rank::Replied, "torchaudio", first(value))
+            draft.package(Rank::Replied, "torchaudio", first(value));
         }
         "triton version" => draft.package(rank, "triton", first(value)),
         "torch.cuda.device_count()" => {
@@ -180,7 +180,7 @@ fn of_machine(draft: &mut Draft<'_>, key: &str, value: &str) {
         }
         "architecture" => machine(draft, value),
         "nvidia driver version" | "nvidia driver" | "gpu driver version" => {
-            draft.driver(rank, value)
+            draft.driver(rank, value);
         }
         // nvidia-smi is read as a whole; this is for a line that somebody copied out of it.
         "driver version" | "driver" => {
@@ -341,9 +341,4 @@ fn os_release(draft: &mut Draft<'_>, raw: &str) -> bool {
         return true;
     }
     false
-}
-
-/// The build that a CUDA version names, for labels.
-pub(super) fn build(text: &str) -> Option<WheelVariant> {
-    text.parse().ok()
 }

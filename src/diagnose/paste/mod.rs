@@ -8,6 +8,7 @@
 mod around;
 mod block;
 mod package;
+mod record;
 mod reply;
 mod told;
 
@@ -16,9 +17,9 @@ use std::collections::BTreeMap;
 use super::Read;
 use crate::domain::{
     CodeTarget, CudaVersion, DriverVersion, Glibc, KernelModule, Platform, PythonVersion,
-    TorchVersion, WheelVariant, shown,
+    TorchVersion, shown,
 };
-use crate::host::{Answer, Device, Facts, Smi, Told, Toolkit};
+use crate::host::{Device, Facts, Toolkit};
 use crate::matrix::Matrix;
 
 /// Longest part of a line that is looked at, in bytes: pip tells what it installed on one.
@@ -47,6 +48,8 @@ pub struct Said {
     pub offered: Vec<String>,
     /// torch.cuda.is_available(), of the first Python.
     pub available: Option<bool>,
+    /// CUDA that torch was built with, also where no line tells its version.
+    pub cuda: Option<CudaVersion>,
     /// Packages that an installer was asked for or fetched, or that an image is named after, and that were
     /// not seen installed: name -> version.
     pub wanted: BTreeMap<String, String>,
@@ -349,19 +352,14 @@ impl<'m> Draft<'m> {
         let same = |(_, d): &(Rank, Device)| {
             d.name == name && (d.address == address || address.is_none() || d.address.is_none())
         };
-        let at = match self.devices.iter().position(same) {
-            Some(at) => {
-                let (old, device) = &mut self.devices[at];
-                *old = (*old).max(rank);
-                device.address = device.address.take().or(address);
-                at
-            }
-            None => {
-                let device = Device { name: name.to_owned(), address, ..Device::default() };
-                self.devices.push((rank, device));
-                self.devices.len() - 1
-            }
-        };
+        let at = self.devices.iter().position(same).unwrap_or_else(|| {
+            let device = Device { name: name.to_owned(), ..Device::default() };
+            self.devices.push((rank, device));
+            self.devices.len() - 1
+        });
+        let (old, device) = &mut self.devices[at];
+        *old = (*old).max(rank);
+        device.address = device.address.take().or(address);
         Some(&mut self.devices[at].1)
     }
 
@@ -396,169 +394,6 @@ impl<'m> Draft<'m> {
             self.said.others.push(name.to_owned());
         }
     }
-
-    fn finish(mut self, smi: Option<Answer<Smi>>) -> Said {
-        let mut said = std::mem::take(&mut self.said);
-        let facts = &mut said.facts;
-        facts.record = crate::host::RECORD;
-        let system = &mut facts.system;
-        system.platform = self.platform.get().copied();
-        system.kernel = self.kernel.get().cloned();
-        if let Some((name, version)) = self.distro.get().cloned() {
-            (system.distro, system.distro_version) = (Some(name), version);
-        }
-        system.glibc = self.glibc.get().map(|glibc| Told::new(*glibc, SOURCE));
-        system.compiler = self.compiler.get().map(|text| Told::new(text.clone(), SOURCE));
-        system.wsl = self.wsl.get().copied();
-        system.jetson = self.jetson.get().cloned();
-        system.musl = self.musl;
-        facts.module = self.module.map(|(driver, flavour)| {
-            let module = crate::host::Module {
-                driver,
-                flavour: Some(flavour),
-                models: Vec::new(),
-                on_disk: None,
-            };
-            Told::new(module, SOURCE)
-        });
-        facts.toolkits = std::mem::take(&mut self.toolkits)
-            .into_iter()
-            .map(|(_, kit)| Told::new(kit, SOURCE))
-            .collect();
-        facts.env = std::mem::take(&mut self.env);
-        facts.container = self.image.take().map(|image| {
-            let container = crate::host::Container { image: Some(image), ..Default::default() };
-            Told::new(container, SOURCE)
-        });
-        said.mentioned = self.machine(&mut said.facts, smi);
-        said.available =
-            self.environments.iter().find_map(|environment| environment.available.get().copied());
-        // The one that is known best comes first.
-        self.environments.sort_by_key(|environment| std::cmp::Reverse(environment.torch.rank()));
-        if let Some(first) = self.environments.first_mut()
-            && first.torch.rank().is_some_and(|rank| rank < Rank::Listed)
-        {
-            let torch = std::mem::take(&mut first.torch).0.map(|(_, version)| version);
-            said.wanted.extend(torch.map(|version| ("torch".to_owned(), version)));
-            first.others.clear();
-        }
-        for environment in &mut self.environments {
-            let asked =
-                environment.packages.extract_if(.., |_, slot| slot.rank() < Some(Rank::Listed));
-            said.wanted.extend(asked.filter_map(|(name, slot)| Some((name, slot.0?.1))));
-        }
-        for environment in std::mem::take(&mut self.environments) {
-            environment.finish(&mut said.facts.pythons);
-        }
-        said
-    }
-
-    /// Driver and cards: into what nvidia-smi told, or beside its failure. Whether the cards are only
-    /// spoken of.
-    fn machine(&self, facts: &mut Facts, smi: Option<Answer<Smi>>) -> bool {
-        let best = self.devices.iter().map(|(rank, _)| *rank).max();
-        let listed = self.devices.iter().filter(|(rank, _)| Some(*rank) == best);
-        let mut devices: Vec<Device> = listed.map(|(_, device)| device.clone()).collect();
-        for device in &mut devices {
-            // The index of a list is no address.
-            device.address = None;
-            device.capability = device
-                .capability
-                .or_else(|| self.matrix.gpu(&device.name).ok().map(|gpu| gpu.capability));
-        }
-        let mut told = match &smi {
-            Some(Answer::Told(told)) => told.clone(),
-            _ => Smi::default(),
-        };
-        let mentioned = told.devices.is_empty() && best == Some(Rank::Passing);
-        if told.devices.is_empty() {
-            told.devices = devices;
-        } else {
-            for device in told.devices.iter_mut().filter(|d| d.capability.is_none()) {
-                device.capability = self.matrix.gpu(&device.name).ok().map(|gpu| gpu.capability);
-            }
-        }
-        told.driver = told.driver.or_else(|| self.driver.get().copied());
-        told.cuda = told.cuda.or_else(|| self.driver_cuda.get().copied());
-        let empty = told.driver.is_none() && told.cuda.is_none() && told.devices.is_empty();
-        match smi {
-            None | Some(Answer::Told(_)) => {
-                facts.smi = (!empty).then_some(Answer::Told(told));
-            }
-            failed => {
-                facts.smi = failed;
-                let Smi { driver, cuda, devices, .. } = told;
-                let nvml = crate::host::Nvml { driver, cuda, devices };
-                facts.nvml = (!empty).then_some(Answer::Told(nvml));
-            }
-        }
-        mentioned
-    }
-}
-
-/// The source of facts that a text tells.
-const SOURCE: &str = "the text";
-
-impl Environment {
-    /// Writes it, and each other torch that was named apart.
-    fn finish(self, pythons: &mut Vec<crate::host::Python>) {
-        let mut packages: BTreeMap<String, String> = self
-            .packages
-            .into_iter()
-            .filter_map(|(name, slot)| Some((name, slot.get()?.clone())))
-            .collect();
-        let version = self.torch.get().cloned();
-        if let Some(version) = &version {
-            packages.insert("torch".into(), version.clone());
-        }
-        if packages.is_empty() && self.python.get().is_none() && self.available.get().is_none() {
-            return;
-        }
-        // What the label says counts: of an unlabelled version only a program can tell.
-        let cuda = version
-            .as_deref()
-            .and_then(label)
-            .map_or_else(|| self.cuda.get().copied(), |variant| Some(variant.cuda()));
-        let version = version.unwrap_or_default();
-        let torch = cuda.filter(|_| !version.is_empty()).map(|cuda| crate::host::TorchFiles {
-            version: version.clone(),
-            cuda,
-            hip: self.hip.get().cloned(),
-            others: Vec::new(),
-        });
-        let available = self.available.get().copied();
-        let told = crate::host::TorchTold {
-            version: version.clone(),
-            cuda: cuda.flatten(),
-            arch_list: self.arch_list.get().cloned(),
-            cudnn: self.cudnn.get().copied(),
-            available,
-            device_count: self.count.get().copied(),
-            ..Default::default()
-        };
-        let imported = (!version.is_empty()
-            && (cuda.is_some() || available == Some(true) || told.arch_list.is_some()))
-        .then_some(Answer::Told(told));
-        let python = crate::host::Python {
-            kind: if self.conda { "conda".into() } else { String::new() },
-            version: self.python.get().cloned(),
-            source: SOURCE.into(),
-            packages,
-            torch,
-            imported,
-            ..Default::default()
-        };
-        if !pythons.contains(&python) {
-            pythons.push(python);
-        }
-        for other in self.others {
-            pythons.push(crate::host::Python {
-                source: SOURCE.into(),
-                packages: BTreeMap::from([("torch".to_owned(), other)]),
-                ..Default::default()
-            });
-        }
-    }
 }
 
 /// A version of torch: digits and dots at least, so that a bare number is none.
@@ -567,11 +402,6 @@ fn torch_version(text: &str) -> Option<String> {
     let major = *version.version.release().first()?;
     (text.contains('.') && text.starts_with(|c: char| c.is_ascii_digit()) && major < 4)
         .then(|| text.to_owned())
-}
-
-/// The build that a version's label names.
-fn label(version: &str) -> Option<WheelVariant> {
-    version.parse::<TorchVersion>().ok()?.variant
 }
 
 /// One of them may leave out the label.

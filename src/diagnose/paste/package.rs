@@ -1,7 +1,7 @@
 //! Lists of packages and the talk of installers: pip, uv, conda.
 
 use super::{Draft, Rank};
-use crate::domain::{CudaVersion, Platform, PythonTag, normalise_name};
+use crate::domain::{Platform, PythonTag, WheelVariant, normalise_name};
 
 /// Reads a line.
 pub(super) fn line(draft: &mut Draft<'_>, raw: &str, body: &str) {
@@ -128,15 +128,15 @@ fn columns(draft: &mut Draft<'_>, raw: &str, text: &str) {
     let rank = if of_block { Rank::Replied } else { Rank::Listed };
     match (name, build) {
         ("pytorch", Some(build)) => {
-            let cuda = conda_cuda(build);
-            if cuda.is_none() && channel.is_none() {
+            let variant = conda_build(build);
+            if variant.is_none() && channel.is_none() {
                 return;
             }
             // Beside a torch of pip in the same block, conda's line is the same package again.
             draft.torch(if of_block { Rank::Listed } else { rank }, version);
             draft.here().conda = true;
-            if let Some(cuda) = cuda {
-                draft.torch_cuda(rank, cuda);
+            if let Some(variant) = variant {
+                draft.torch_cuda(rank, variant.cuda());
             }
             let python = build.strip_prefix("py").and_then(|b| b.split('_').next());
             if let Some(python) = python.filter(|p| p.starts_with("3.")) {
@@ -152,21 +152,20 @@ fn columns(draft: &mut Draft<'_>, raw: &str, text: &str) {
     }
 }
 
-/// CUDA in the build string of a conda package; inner `None`: of a build without.
-fn conda_cuda(build: &str) -> Option<Option<CudaVersion>> {
+/// What the build string of a conda package says of CUDA.
+fn conda_build(build: &str) -> Option<WheelVariant> {
     let words = || build.split('_');
     if words().any(|word| word == "cpu" || word.starts_with("cpuonly")) {
-        return Some(None);
+        return Some(WheelVariant::Cpu);
     }
     words().find_map(|word| {
         let rest = word.strip_prefix("cuda")?;
-        // conda-forge writes `cuda120py310h...`.
         if rest.contains('.') {
-            return rest.parse().ok().map(|cuda: CudaVersion| Some(cuda.series()));
+            return rest.parse().ok().and_then(WheelVariant::of_cuda);
         }
+        // conda-forge writes `cuda120py310h...`.
         let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-        let variant: crate::domain::WheelVariant = format!("cu{digits}").parse().ok()?;
-        variant.cuda().map(Some)
+        format!("cu{digits}").parse().ok()
     })
 }
 

@@ -55,7 +55,7 @@ impl Replies {
                 self.idle = 0;
                 return true;
             }
-            return self.inline(draft, raw);
+            return inline(draft, raw);
         }
         if raw.starts_with(">>>") || raw.starts_with("...") {
             return true;
@@ -89,25 +89,25 @@ impl Replies {
         }
         taken
     }
+}
 
-    /// `torch.cuda.is_available() = False`, `torch.cuda.is_available() returns False`.
-    fn inline(&mut self, draft: &mut Draft<'_>, raw: &str) -> bool {
-        let mut taken = false;
-        for (text, question) in QUESTIONS {
-            let Some((_, rest)) = raw.split_once(text) else { continue };
-            let rest = rest.trim_start_matches([')', '0', '`', '*']);
-            let marks = [":", "==", "=", "->", "=>", "returns", "is", "prints", "gives", "→"];
-            let reply =
-                marks.iter().find_map(|mark| rest.trim_start().strip_prefix(mark)).map(|reply| {
-                    reply.trim_matches(|c: char| c.is_whitespace() || matches!(c, '`' | '*' | '.'))
-                });
-            if let Some(reply) = reply {
-                let word = words(reply).into_iter().next().unwrap_or_default();
-                taken |= answer(draft, *question, &word) || answer(draft, *question, reply);
-            }
+/// `torch.cuda.is_available() = False`, `torch.cuda.is_available() returns False`.
+fn inline(draft: &mut Draft<'_>, raw: &str) -> bool {
+    let mut taken = false;
+    for (text, question) in QUESTIONS {
+        let Some((_, rest)) = raw.split_once(text) else { continue };
+        let rest = rest.trim_start_matches([')', '0', '`', '*']);
+        let marks = [":", "==", "=", "->", "=>", "returns", "is", "prints", "gives", "→"];
+        let reply =
+            marks.iter().find_map(|mark| rest.trim_start().strip_prefix(mark)).map(|reply| {
+                reply.trim_matches(|c: char| c.is_whitespace() || matches!(c, '`' | '*' | '.'))
+            });
+        if let Some(reply) = reply {
+            let word = words(reply).into_iter().next().unwrap_or_default();
+            taken |= answer(draft, *question, &word) || answer(draft, *question, reply);
         }
-        taken
     }
+    taken
 }
 
 /// Questions of a line, in their order.

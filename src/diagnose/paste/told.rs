@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::{Asked, Draft, Rank};
-use crate::domain::{CodeTarget, ComputeCapability, CudaVersion, normalise_name};
+use crate::domain::{CodeTarget, ComputeCapability, CudaVersion, WheelVariant, normalise_name};
 
 /// Takes a line, with the lines after it where a terminal or the sentence goes on. Whether it is one of
 /// these sentences.
@@ -74,9 +74,8 @@ pub(super) fn line<'l, I: Iterator<Item = &'l str>>(
         draft.misfit("torchvision");
     } else if let Some((_, after)) = split(body, "PyTorch settings found: CUDA_VERSION=") {
         // bitsandbytes: `CUDA_VERSION=124, Highest Compute Capability: 8.9.`
-        if let Some(cuda) =
-            super::block::build(&format!("cu{}", leading_digits(after))).and_then(|v| v.cuda())
-        {
+        let build = format!("cu{}", leading_digits(after)).parse().ok();
+        if let Some(cuda) = build.and_then(WheelVariant::cuda) {
             draft.torch_cuda(Rank::Replied, Some(cuda));
         }
     } else {
