@@ -35,11 +35,8 @@ pub fn run(args: &Doctor, matrix: &Matrix, output: &Output) -> Result<Exit, Erro
         (_, Format::Json) => voice::json(&report, &facts, matrix),
         (_, Format::Github) => voice::annotations(&report),
     };
-    if args.shareable {
-        output.data(&text)?
-    } else {
-        output.result(&text)?
-    }
+    // A block to be pasted keeps its lines.
+    if args.shareable { output.data(&text) } else { output.result(&text) }?;
     Ok(exit(&report))
 }
 

@@ -5,6 +5,7 @@ use super::{Outcome, Subject};
 use crate::domain::{Code, Finding, Severity};
 use crate::host::{Answer, Cdi};
 use crate::resolve::case::Case;
+use crate::resolve::judge;
 
 /// Devices were not handed to this container, although the machine has some.
 fn without_gpu(subject: &Subject<'_>) -> bool {
@@ -110,7 +111,7 @@ pub fn requirement(subject: &Subject<'_>) -> Outcome {
         torch: None,
         ..subject.case()
     };
-    let mut findings = only(subject.judged(&case).findings, &[Code::ContainerRequirement]);
+    let mut findings = only(judge(&case, subject.matrix).findings, &[Code::ContainerRequirement]);
     for finding in &mut findings {
         // It was started all the same: not by that hook, or the condition is not looked at.
         finding.severity = Severity::Warning;

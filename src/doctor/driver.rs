@@ -154,7 +154,9 @@ pub fn drives_cards(subject: &Subject<'_>) -> Outcome {
     findings.retain(|f| f.severity <= Severity::Warning);
     // A second, old card beside working ones does not stop them.
     if !subject.devices().is_empty() && subject.cuda_works() {
-        findings.iter_mut().for_each(|f| f.severity = f.severity.max(Severity::Warning));
+        for finding in &mut findings {
+            finding.severity = finding.severity.max(Severity::Warning);
+        }
     }
     if findings.is_empty() {
         let names: Vec<_> = gpus.iter().map(|g| g.name.as_str()).collect();

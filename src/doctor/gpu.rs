@@ -99,9 +99,10 @@ pub fn bound(subject: &Subject<'_>) -> Outcome {
             .help("keep nouveau out: `blacklist nouveau` and `options nouveau modeset=0` in /etc/modprobe.d/nouveau.conf, then `update-initramfs -u` (or `dracut --force`) and a reboot"),
         ]);
     }
+    let logged = matches!(super::driver::started(subject), Outcome::Found(_));
     let unbound = pci.value.iter().filter(|c| c.driver.is_none()).count();
     // Why the module does not take a card is a question of later checks; without module it is theirs alone.
-    if unbound > 0 && ours > 0 && !super::driver::explains_cards(subject) {
+    if unbound > 0 && ours > 0 && !super::driver::explains_cards(subject) && !logged {
         return Outcome::Found(vec![
             Finding::new(
                 Code::DriverState,
@@ -368,16 +369,14 @@ pub fn free(subject: &Subject<'_>) -> Outcome {
 /// `python (12.3 GiB)`, or what is known of who holds a card.
 fn holders(device: &Device) -> String {
     let list = device.processes.as_deref().unwrap_or_default();
-    match list {
-        [] => "a program that is not visible from here".into(),
-        _ => {
-            let each = list.iter().take(3).map(|p| {
-                let name = p.name.as_deref().unwrap_or("a program");
-                format!("{name} (process {})", p.pid)
-            });
-            each.collect::<Vec<_>>().join(", ")
-        }
+    if list.is_empty() {
+        return "a program that is not visible from here".into();
     }
+    let each = list.iter().take(3).map(|p| {
+        let name = p.name.as_deref().unwrap_or("a program");
+        format!("{name} (process {})", p.pid)
+    });
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// `gpu-mig`: a card that is cut has at least one piece.

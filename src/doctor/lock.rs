@@ -1,9 +1,11 @@
 //! The lock of the project against this machine: does it run here, and is it what is installed.
 
+use std::fmt::Write as _;
+
 use super::view::Build;
 use super::{Outcome, Subject};
 use crate::domain::DriverSpec;
-use crate::domain::{Code, Finding, Severity};
+use crate::domain::{Code, CudaVersion, Finding, Severity};
 use crate::lock::Target;
 use crate::resolve::case::{Case, Driver, Libc};
 use crate::resolve::judge;
@@ -99,7 +101,7 @@ fn against(subject: &Subject<'_>, target: &Target, machine: &Case) -> Result<Str
     let first = &mut errors[0];
     first.message = format!("target `{}` does not run here: {}", target.name, first.message);
     if !served.is_empty() {
-        first.message.push_str(&format!("; on {} it does", served.join(", ")));
+        let _ = write!(first.message, "; on {} it does", served.join(", "));
         first.help.insert(
             0,
             format!("start it with CUDA_VISIBLE_DEVICES showing {} alone", served.join(", ")),
@@ -162,13 +164,14 @@ pub fn as_locked(subject: &Subject<'_>) -> Outcome {
                 .into(),
         );
     };
-    let release = torch.parsed.as_ref().and_then(|v| v.release());
+    let release = torch.release();
     let cuda = match &torch.build {
         Build::Cuda(cuda) => Some(*cuda),
         _ => None,
     };
-    let same =
-        |t: &&&Target| Some(t.torch) == release && t.variant.cuda() == cuda.map(|c| c.series());
+    let same = |t: &&&Target| {
+        Some(t.torch) == release && t.variant.cuda() == cuda.map(CudaVersion::series)
+    };
     let Some(target) = targets.iter().find(same) else {
         let locked: Vec<_> =
             targets.iter().map(|t| format!("{}+{} (`{}`)", t.torch, t.variant, t.name)).collect();

@@ -1,9 +1,11 @@
 //! Judges facts about a machine, link by link of the chain. Collects nothing, so that a recorded
 //! host gives the same words.
 
+mod beside;
 mod container;
 mod driver;
 mod gpu;
+mod install;
 mod libraries;
 mod lock;
 mod product;

@@ -1,8 +1,8 @@
 //! The one list of checks, in the order of the chain.
 
 use super::{
-    Check, Link, Outcome, Subject, container, driver, gpu, libraries, lock, product, selection,
-    toolkit, user_driver, wheel,
+    Check, Link, Outcome, Subject, beside, container, driver, gpu, libraries, lock, product,
+    selection, toolkit, user_driver, wheel,
 };
 
 const fn cause(name: &'static str, link: Link, run: fn(&Subject<'_>) -> Outcome) -> Check {
@@ -46,9 +46,9 @@ pub const REGISTRY: &[Check] = &[
     cause("torch-for-cuda", Link::Wheel, wheel::for_cuda),
     cause("driver-starts-torch", Link::Wheel, wheel::driver_fits),
     cause("torch-has-code", Link::Wheel, wheel::has_code),
-    cause("cudnn-has-code", Link::Wheel, wheel::cudnn),
-    cause("torch-companions", Link::Wheel, wheel::companions),
-    cause("cuda-packages", Link::Wheel, wheel::cuda_packages),
+    cause("cudnn-has-code", Link::Wheel, beside::cudnn),
+    cause("torch-companions", Link::Wheel, beside::companions),
+    cause("cuda-packages", Link::Wheel, beside::cuda_packages),
     cause("libraries-of-the-wheel", Link::Libraries, libraries::mapped),
     cause("library-path", Link::Libraries, libraries::library_path),
     symptom("torch-imports", Link::Libraries, wheel::imports),

@@ -4,7 +4,7 @@
 use super::Subject;
 use crate::domain::{
     ComputeCapability, CudaVersion, DriverSpec, DriverVersion, Finding, Package, PythonVersion,
-    Severity, TorchVersion, WheelVariant,
+    Severity, TorchRelease, TorchVersion, WheelVariant,
 };
 use crate::host::{Cuda, Device, Failure, Nvml, Product, Python, Told, TorchTold};
 use crate::matrix::{GpuMatch, Matrix};
@@ -40,15 +40,49 @@ pub struct Torch<'s> {
     pub wheel: bool,
 }
 
-impl Torch<'_> {
+impl<'s> Torch<'s> {
+    /// That of an environment, when it has one.
+    fn of(python: &'s Python) -> Option<Self> {
+        let told = python.imported.as_ref().and_then(|answer| answer.told());
+        let files = python.torch.as_ref();
+        let itself = told.map(|t| &t.version).or_else(|| files.map(|f| &f.version));
+        let itself = itself.filter(|version| !version.is_empty());
+        let version = itself.or_else(|| python.packages.get("torch"))?.clone();
+        let parsed: Option<TorchVersion> = version.parse().ok();
+        let label = parsed.as_ref().and_then(|v| v.variant);
+        let cuda = told.and_then(|t| t.cuda).or_else(|| files.and_then(|f| f.cuda));
+        let build = match (label, files.and_then(|f| f.hip.as_ref())) {
+            (Some(WheelVariant::Cpu), _) => Build::Cpu,
+            (Some(label), _) => label.cuda().map_or_else(
+                || Build::Foreign(label.to_string()),
+                |c| Build::Cuda(cuda.unwrap_or(c)),
+            ),
+            (None, Some(hip)) => Build::Foreign(format!("rocm{hip}")),
+            (None, None) => match cuda {
+                Some(cuda) => Build::Cuda(cuda),
+                None if itself.is_some() => Build::Cpu,
+                None => Build::Pypi,
+            },
+        };
+        // PyTorch's own wheels name their build in version.py; conda's and people's own do not.
+        let wheel = parsed.as_ref().is_some_and(|v| v.release().is_some())
+            && (label.is_some() || (python.kind != "conda" && itself.is_none()));
+        Some(Self { python, version, parsed, build, wheel })
+    }
+
     /// What it told when it was imported.
     pub fn told(&self) -> Option<&TorchTold> {
         self.python.imported.as_ref()?.told()
     }
 
+    /// Its stable release.
+    pub fn release(&self) -> Option<TorchRelease> {
+        self.parsed.as_ref()?.release()
+    }
+
     /// The version by which `resolve` finds its file.
     fn for_case(&self) -> Option<TorchVersion> {
-        let release = self.parsed.as_ref()?.release()?;
+        let release = self.release()?;
         let variant = match &self.build {
             Build::Cuda(cuda) => WheelVariant::of_cuda(*cuda)?.to_string(),
             Build::Cpu => "cpu".into(),
@@ -193,35 +227,7 @@ impl<'s> Subject<'s> {
 
     /// torch of the first environment that has one.
     pub(super) fn torch(&self) -> Option<Torch<'s>> {
-        self.facts.pythons.iter().find_map(|python| self.torch_of(python))
-    }
-
-    fn torch_of(&self, python: &'s Python) -> Option<Torch<'s>> {
-        let told = python.imported.as_ref().and_then(|answer| answer.told());
-        let files = python.torch.as_ref();
-        let itself = told.map(|t| &t.version).or_else(|| files.map(|f| &f.version));
-        let itself = itself.filter(|version| !version.is_empty());
-        let version = itself.or_else(|| python.packages.get("torch"))?.clone();
-        let parsed: Option<TorchVersion> = version.parse().ok();
-        let label = parsed.as_ref().and_then(|v| v.variant);
-        let cuda = told.and_then(|t| t.cuda).or_else(|| files.and_then(|f| f.cuda));
-        let build = match (label, files.and_then(|f| f.hip.as_ref())) {
-            (Some(WheelVariant::Cpu), _) => Build::Cpu,
-            (Some(label), _) => label.cuda().map_or_else(
-                || Build::Foreign(label.to_string()),
-                |c| Build::Cuda(cuda.unwrap_or(c)),
-            ),
-            (None, Some(hip)) => Build::Foreign(format!("rocm{hip}")),
-            (None, None) => match cuda {
-                Some(cuda) => Build::Cuda(cuda),
-                None if itself.is_some() => Build::Cpu,
-                None => Build::Pypi,
-            },
-        };
-        // PyTorch's own wheels name their build in version.py; conda's and people's own do not.
-        let wheel = parsed.as_ref().is_some_and(|v| v.release().is_some())
-            && (label.is_some() || (python.kind != "conda" && itself.is_none()));
-        Some(Torch { python, version, parsed, build, wheel })
+        self.facts.pythons.iter().find_map(Torch::of)
     }
 
     /// Matrix products of the environment that is judged.

@@ -1,16 +1,12 @@
-//! The wheel: CUDA or CPU, its code, the driver it needs, and what is installed beside it.
+//! torch itself: CUDA or CPU, the driver it needs, its code, and whether it can be imported.
 
-use std::collections::BTreeSet;
-
+use super::install::{install_lines, same_again};
 use super::view::{Build, Torch, only};
 use super::{Outcome, Subject, follows, nothing_here, user_driver};
-use crate::domain::{
-    Code, CodeTarget, CudnnVersion, Finding, Platform, Severity, TorchRelease, WheelVariant, shown,
-};
-use crate::host::{Answer, Python};
-use crate::matrix::{CodeList, GpuMatch, Variant};
+use crate::domain::{Code, CodeTarget, Finding, Severity, shown};
+use crate::host::Answer;
+use crate::matrix::{CodeList, GpuMatch};
 use crate::resolve::case::Case;
-use crate::resolve::judge::code_text;
 use crate::resolve::physics::{self, Served};
 use crate::resolve::{Judgement, judge};
 
@@ -105,7 +101,7 @@ fn why_cpu(subject: &Subject<'_>, torch: &Torch<'_>) -> Option<(String, String)>
     if torch.python.kind == "conda" && !torch.version.contains('+') {
         return Some(("conda picks its build for the CPU where it sees no driver while it installs, as in `docker build`".into(), "document: conda's virtual package __cuda".into()));
     }
-    let release = torch.parsed.as_ref()?.release()?;
+    let release = torch.release()?;
     let platform = subject.facts.system.platform?;
     let row = subject.matrix.release(release)?;
     let pypi = row.pypi.get(&platform)?;
@@ -124,103 +120,6 @@ fn why_cpu(subject: &Subject<'_>, torch: &Torch<'_>) -> Option<(String, String)>
             format!("matrix row torch/{release}"),
         )
     })
-}
-
-/// A build that can be installed here.
-#[derive(Debug, Clone, Copy)]
-struct Fit {
-    release: TorchRelease,
-    variant: WheelVariant,
-    on_pypi: bool,
-    /// It is known to run; otherwise nothing known is against it.
-    sure: bool,
-}
-
-/// What installs a build that runs on these cards and this driver: of the same release, or else of
-/// the nearest line of releases.
-fn install_lines(subject: &Subject<'_>, torch: &Torch<'_>) -> Vec<String> {
-    let release = torch.parsed.as_ref().and_then(|v| v.release());
-    let same = release.and_then(|release| build_for(subject, release, false));
-    let Some(fit) = same.or_else(|| nearest(subject, release)) else {
-        return vec!["no build known runs on these cards with this driver and Python: `gpuseal resolve --gpu CARD --driver VERSION` says what would have to change".into()];
-    };
-    let runs = match (fit.sure, subject.cards().len()) {
-        (false, _) | (_, 0) => "",
-        (_, 1) => ", which runs on this card and driver",
-        _ => ", which runs on these cards and this driver",
-    };
-    let (release, variant) = (fit.release, fit.variant);
-    let mut lines = Vec::new();
-    if torch.python.kind == "conda" && !torch.version.contains('+') {
-        let cuda = variant.cuda().map_or_else(String::new, |c| c.to_string());
-        lines.push(format!("install conda's build with CUDA: `CONDA_OVERRIDE_CUDA={cuda} conda install -c conda-forge \"pytorch={release}=cuda*\"`"));
-    }
-    let command = install_command(subject, torch.python, fit);
-    lines.push(format!("install torch {release}+{variant}{runs}: `{command}`"));
-    lines
-}
-
-/// The command that installs a build, with the companions of it that are here.
-fn install_command(subject: &Subject<'_>, python: &Python, fit: Fit) -> String {
-    let Fit { release, variant, on_pypi, .. } = fit;
-    let mut packages = vec![format!("torch=={release}")];
-    let train = subject.matrix.release(release).map(|row| &row.train);
-    for name in ["torchvision", "torchaudio"] {
-        let own = train.and_then(|t| t.get(name)).and_then(|t| t.exact.last().or(t.open.last()));
-        if let (true, Some(version)) = (python.packages.contains_key(name), own) {
-            packages.push(format!("{name}=={version}"));
-        }
-    }
-    let index = if on_pypi {
-        String::new()
-    } else {
-        format!(" --index-url https://download.pytorch.org/whl/{variant}")
-    };
-    let again = if python.kind == "uv" { "--reinstall" } else { "--force-reinstall" };
-    format!("{} install {again} {}{index}", pip(python), packages.join(" "))
-}
-
-fn pip(python: &Python) -> String {
-    match python.kind.as_str() {
-        "uv" => "uv pip".into(),
-        _ => format!("{} -m pip", python.path),
-    }
-}
-
-/// The newest fitting release of the line that is nearest to `from`.
-fn nearest(subject: &Subject<'_>, from: Option<TorchRelease>) -> Option<Fit> {
-    let releases = &subject.matrix.releases;
-    let mut lines: Vec<(u16, u16)> = releases.iter().map(|r| r.version.line()).collect();
-    lines.dedup();
-    let at = |line: (u16, u16)| lines.iter().position(|l| *l == line);
-    let own = from.and_then(|from| at(from.line())).unwrap_or(lines.len());
-    let mut order: Vec<usize> = (0..lines.len()).collect();
-    order.sort_by_key(|line| (line.abs_diff(own), *line < own));
-    order.into_iter().find_map(|line| {
-        let of_line = releases.iter().rev().filter(|r| r.version.line() == lines[line]);
-        of_line.map(|r| r.version).find_map(|version| build_for(subject, version, true))
-    })
-}
-
-/// The best build of a release that cards, driver, platform and Python of this machine take: what is
-/// known to run, PyPI's own before others, then the newest.
-fn build_for(subject: &Subject<'_>, release: TorchRelease, sure: bool) -> Option<Fit> {
-    let row = subject.matrix.release(release)?;
-    let case = subject.case();
-    let platform = case.platform();
-    let fits = |variant: &Variant| {
-        let torch = format!("{release}+{}", variant.name).parse().ok();
-        let known = match judge(&Case { torch, ..case.clone() }, subject.matrix).verdict {
-            Code::Ok | Code::OkViaPtxJit => true,
-            Code::Unknown if !sure => false,
-            _ => return None,
-        };
-        let on_pypi = row.pypi.get(&platform) == Some(&variant.name);
-        let fit = Fit { release, variant: variant.name, on_pypi, sure: known };
-        Some(((known, on_pypi, variant.official, variant.cuda), fit))
-    };
-    let built = row.variants.iter().filter(|v| v.cuda.is_some() && v.build(platform).is_some());
-    built.filter_map(fits).max_by_key(|(rank, _)| *rank).map(|(_, fit)| fit)
 }
 
 /// What `resolve` says about torch on this machine, of these codes.
@@ -265,11 +164,7 @@ pub fn driver_fits(subject: &Subject<'_>) -> Outcome {
     }
     let mut judgement = judged(subject);
     if judgement.wheel.is_none()
-        && torch
-            .parsed
-            .as_ref()
-            .and_then(|v| v.release())
-            .is_none_or(|r| subject.matrix.release(r).is_none())
+        && torch.release().is_none_or(|r| subject.matrix.release(r).is_none())
     {
         // No row for this torch; its CUDA is known all the same.
         let platform = subject.case().platform();
@@ -338,7 +233,7 @@ pub fn has_code(subject: &Subject<'_>) -> Outcome {
     // Notes on parts of the file, and on the file of a wheel that this is not.
     findings.retain(|f| torch.wheel && f.severity != Severity::Warning);
     if let Some(list) = list {
-        findings = by_own_list(subject, &torch, list, &cards, findings);
+        findings = by_own_list(subject, &torch, list, &cards, &findings);
     } else if !torch.wheel {
         return Outcome::Skipped(format!(
             "torch {} is no wheel of PyTorch's: only torch itself can list its code, and it was not asked",
@@ -391,7 +286,7 @@ fn by_own_list(
     torch: &Torch<'_>,
     list: &[CodeTarget],
     cards: &[GpuMatch],
-    told: Vec<Finding>,
+    told: &[Finding],
 ) -> Vec<Finding> {
     let code = CodeList {
         sass: Some(list.iter().copied().filter(|c| !c.ptx).collect()),
@@ -500,189 +395,4 @@ pub fn imports(subject: &Subject<'_>) -> Outcome {
     Outcome::Found(vec![
         Finding::new(code, Severity::Error, message).fact(words, "import torch").help(help),
     ])
-}
-
-/// The command that installs the very same build again.
-fn same_again(subject: &Subject<'_>, torch: &Torch<'_>) -> String {
-    let release = torch.parsed.as_ref().and_then(|v| v.release());
-    let cuda = match torch.build {
-        Build::Cuda(cuda) => Some(cuda),
-        _ => None,
-    };
-    let Some((release, variant)) = release.zip(cuda.and_then(WheelVariant::of_cuda)) else {
-        return format!("{} install --force-reinstall torch", pip(torch.python));
-    };
-    let platform = subject.case().platform();
-    let row = subject.matrix.release(release);
-    let on_pypi = row.is_some_and(|row| row.pypi.get(&platform) == Some(&variant));
-    install_command(subject, torch.python, Fit { release, variant, on_pypi, sure: true })
-}
-
-/// `torch-companions`: what lives on torch belongs to it.
-pub fn companions(subject: &Subject<'_>) -> Outcome {
-    let Some(torch) = subject.torch().filter(|t| t.wheel) else { return Outcome::Apart };
-    if matches!(torch.build, Build::Cpu | Build::Foreign(_)) {
-        return Outcome::Apart;
-    }
-    let with = subject.companions();
-    if with.is_empty() {
-        return Outcome::Apart;
-    }
-    let names: Vec<_> = with.iter().map(|p| p.name.clone()).collect();
-    let case = Case { with, driver: None, gpus: Vec::new(), ..subject.case() };
-    // A product of torch's proves nothing about the packages beside it.
-    let judgement = judge(&case, subject.matrix);
-    let mut findings = only(judgement.findings, &[Code::CompanionMismatch, Code::AbiMismatch]);
-    findings.retain(|f| f.severity < Severity::Note);
-    if findings.is_empty() {
-        Outcome::Passed(format!("{} fit torch", names.join(", ")))
-    } else {
-        Outcome::Found(findings)
-    }
-}
-
-/// `cuda-packages`: the nvidia-* packages are those that torch pins, all of one CUDA.
-pub fn cuda_packages(subject: &Subject<'_>) -> Outcome {
-    let Some(torch) = subject.torch().filter(|t| t.wheel) else { return Outcome::Apart };
-    let Build::Cuda(cuda) = torch.build else { return Outcome::Apart };
-    let ours: Vec<(&String, &String)> =
-        torch.python.packages.iter().filter(|(name, _)| name.starts_with("nvidia-")).collect();
-    if ours.is_empty() {
-        return Outcome::Apart;
-    }
-    let mut findings = Vec::new();
-    let major = |name: &str| name.rsplit_once("-cu").and_then(|(_, n)| n.parse::<u16>().ok());
-    let other: BTreeSet<_> =
-        ours.iter().filter_map(|(name, _)| major(name)).filter(|m| *m != cuda.major).collect();
-    for major in other {
-        let names: Vec<_> = ours
-            .iter()
-            .filter(|(n, _)| n.ends_with(&format!("-cu{major}")))
-            .map(|(n, _)| n.as_str())
-            .take(4)
-            .collect();
-        findings.push(
-            Finding::new(
-                Code::CompanionMismatch,
-                Severity::Warning,
-                format!(
-                    "packages of CUDA {major} stand beside a torch of CUDA {cuda}: {}",
-                    names.join(", ")
-                ),
-            )
-            .help(format!(
-                "remove what nothing else needs: `{} uninstall {}`",
-                pip(torch.python),
-                names.join(" ")
-            )),
-        );
-    }
-    let release =
-        torch.parsed.as_ref().and_then(|v| v.release()).and_then(|r| subject.matrix.release(r));
-    let variant = release.and_then(|r| r.variants.iter().find(|v| v.cuda == Some(cuda.series())));
-    let pins = || variant.and_then(|v| v.requires.as_ref()).into_iter().flatten();
-    // A list from a paste may leave some out; files do not.
-    let read = torch.python.torch.is_some() && subject.case().platform() == Platform::LinuxAmd64;
-    let absent: Vec<_> = pins()
-        .map(|(name, _)| name.as_str())
-        .filter(|name| read && name.starts_with("nvidia-") && !name.contains('['))
-        .filter(|name| !torch.python.packages.contains_key(*name))
-        .collect();
-    if !absent.is_empty() {
-        findings.push(
-            Finding::new(
-                Code::CompanionMismatch,
-                Severity::Warning,
-                format!(
-                    "torch {} asks for packages that are not installed: {}",
-                    torch.version,
-                    absent.join(", ")
-                ),
-            )
-            .help(format!(
-                "install it again with its dependencies: `{}`",
-                same_again(subject, &torch)
-            )),
-        );
-    }
-    for (name, spec) in pins() {
-        let Some((_, installed)) = ours.iter().find(|(n, _)| *n == name) else { continue };
-        let (Ok(spec), Ok(version)) =
-            (spec.parse::<pep440_rs::VersionSpecifiers>(), installed.parse::<pep440_rs::Version>())
-        else {
-            continue;
-        };
-        if spec.contains(&version) {
-            continue;
-        }
-        findings.push(
-            Finding::new(
-                Code::CompanionMismatch,
-                Severity::Warning,
-                format!(
-                    "{name} {installed} is installed, torch {} pins {name}{spec}",
-                    torch.version
-                ),
-            )
-            .fact(
-                format!("{name}{spec} stands in torch's metadata"),
-                release.map_or_else(String::new, |r| format!("matrix row torch/{}", r.version)),
-            )
-            .help(format!("`{} install \"{name}{spec}\"`", pip(torch.python))),
-        );
-    }
-    if findings.is_empty() {
-        Outcome::Passed("its nvidia-* packages are those that it pins".into())
-    } else {
-        Outcome::Found(findings)
-    }
-}
-
-/// `cudnn-has-code`: the cuDNN beside torch has code for the cards.
-pub fn cudnn(subject: &Subject<'_>) -> Outcome {
-    let Some(torch) = subject.torch().filter(|t| t.wheel) else { return Outcome::Apart };
-    let Build::Cuda(cuda) = torch.build else { return Outcome::Apart };
-    let name = format!("nvidia-cudnn-cu{}", cuda.major);
-    let installed = torch.python.packages.get(&name);
-    let pinned = || judge(&subject.case(), subject.matrix).wheel?.variant.cudnn;
-    let version = installed.and_then(|v| v.parse::<CudnnVersion>().ok()).or_else(pinned);
-    let row = version.and_then(|version| subject.matrix.cudnn(version, cuda.major));
-    let Some(row) = row else { return Outcome::Apart };
-    // Where torch itself has no code for a card, its cuDNN matters no more.
-    let lacks = |list: &[Finding]| list.iter().any(|f| f.code == Code::ArchNotInBinary);
-    if matches!(has_code(subject), Outcome::Found(list) if lacks(&list)) {
-        return Outcome::Apart;
-    }
-    let platform = subject.case().platform();
-    let code = row.code.get(&platform).filter(|_| row.measured);
-    let mut findings = Vec::new();
-    for card in subject.cards() {
-        let (why, severity) = match (code, row.min) {
-            (Some(code), _)
-                if physics::served(subject.matrix, code, None, card.capability)
-                    == Served::Nothing =>
-            {
-                (format!("its code: {}", code_text(code)), Severity::Error)
-            }
-            (None, Some(min)) if card.capability < min => {
-                (format!("it starts at compute capability {min}"), Severity::Warning)
-            }
-            _ => continue,
-        };
-        let of_torch = pinned().filter(|own| *own != row.version);
-        let mut finding = Finding::new(Code::CudnnMismatch, severity, format!(
-            "cuDNN {} has no code for {} (compute capability {}): convolutions fail, though products may work", row.version, card.name, card.capability
-        ))
-        .fact(why, subject.matrix.cite_best(&row.evidence));
-        finding = match of_torch {
-            Some(own) => finding.help(format!(
-                "install the one that torch {} pins: `{} install {name}=={own}`",
-                torch.version,
-                pip(torch.python)
-            )),
-            None => finding.help("take a build of torch with a cuDNN that serves the card"),
-        };
-        findings.push(finding);
-    }
-    if findings.is_empty() { Outcome::Apart } else { Outcome::Found(findings) }
 }

@@ -65,7 +65,9 @@ pub fn human(report: &Report, matrix: &Matrix) -> String {
     let _ = writeln!(text, "{}: {}", paint(style, report.verdict), summary(report));
     let broken = report.broken();
     if let Some((link, finding)) = broken {
-        let _ = writeln!(text, "  broken: the link `{}`", title(link));
+        if !report.nothing_here {
+            let _ = writeln!(text, "  broken: the link `{}`", title(link));
+        }
         evidence(finding, &mut text);
         let told = |symptom: &&str| {
             finding.facts.iter().any(|fact| symptom.replace(" fails", "") == fact.text)
