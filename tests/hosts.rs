@@ -131,6 +131,20 @@ fn other_voices_keep_their_form() {
     let record = record("cpu-wheel-index");
     let args = ["doctor", "--shareable", "--facts", record.to_str().expect("a path")];
     support::run(&folder(), &args).says(1, &["<details>", "| GPUs | Tesla T4 |", "cpu-only-wheel"]);
+    // Names of people go, in findings too.
+    let text = fs_err::read_to_string(&record).expect("a record");
+    let text = text
+        .replace("/srv/train", "/home/somebody")
+        .replace("download.pytorch", "u:p@download.pytorch");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("record.json");
+    fs_err::write(&path, text).expect("a file");
+    let run = support::run(
+        folder.path(),
+        &["doctor", "--shareable", "--facts", path.to_str().expect("a path")],
+    );
+    run.says(1, &["~/.venv/bin/python"]);
+    assert!(!run.all().contains("somebody") && !run.all().contains("u:p"), "{}", run.all());
 }
 
 /// A healthy machine alarms nobody.
@@ -219,11 +233,11 @@ fn bad_records_are_refused() {
         path
     };
     for (text, words) in [
-        ("", "is no record of a machine"),
-        ("{}", "it has no number called `record`"),
-        ("{\"record\": 2}", "the record has version 2"),
+        ("", "no record of a machine"),
+        ("{}", "no number called `record`"),
+        ("{\"record\": 0}", "the record has version 0, and this program reads version 1"),
         ("{\"record\": 1, \"gpu\": 1}", "unknown field `gpu`"),
-        ("{\"record\": 1, \"module\": {\"value\": {\"driver\": \"12.8\"}}}", "is no record"),
+        ("{\"record\": 1, \"module\": {\"value\": {\"driver\": \"12.8\"}}}", "no record"),
     ] {
         let path = write(text);
         let args = ["doctor", "--facts", path.to_str().expect("a path")];

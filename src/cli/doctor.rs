@@ -28,6 +28,8 @@ pub fn run(args: &Doctor, matrix: &Matrix, output: &Output) -> Result<Exit, Erro
         output::write_whole(path, &facts.to_record())?;
         output.talk(format_args!("wrote {}", path.display()));
     }
+    // What goes into a public report is judged without names, so that no finding holds one either.
+    let facts = if args.shareable { facts.anonymise() } else { facts };
     let report = report(args, &facts, matrix, output)?;
     let text = match (args.shareable, output.format) {
         (true, _) => voice::shareable(&report, &facts, matrix),

@@ -41,7 +41,8 @@ pub fn loaded(subject: &Subject<'_>) -> Outcome {
 fn not_loaded(subject: &Subject<'_>) -> Finding {
     let facts = subject.facts;
     let loader = &facts.loader;
-    let installed = !loader.libcuda.is_empty()
+    let installed = !facts.module_files.is_empty()
+        || !loader.libcuda.is_empty()
         || !loader.libnvidia_ml.is_empty()
         || subject.nvml_failure().is_some();
     let source = facts.loaded.as_ref().map_or("NVML", |loaded| loaded.source.as_str());
@@ -74,28 +75,38 @@ fn not_loaded(subject: &Subject<'_>) -> Finding {
         .fact("no module nvidia, and none of the driver's libraries", source)
         .help("install the driver as your distribution packages it (Ubuntu: `sudo ubuntu-drivers install`), then reboot");
     }
-    let mut finding = Finding::new(
-        Code::DriverState,
-        Severity::Error,
-        if unsigned.is_some() {
-            "the driver is installed, and Secure Boot keeps its kernel module out: the module is not signed with a key that this machine trusts"
-        } else {
-            "the driver is installed, and its kernel module is not loaded"
-        },
-    )
-    .fact("no module nvidia", source);
-    if let Some(kernel) = &facts.system.kernel {
+    let kernel = facts.system.kernel.as_deref();
+    let files = &facts.module_files;
+    let not_built =
+        !files.is_empty() && files.iter().all(|file| Some(file.kernel.as_str()) != kernel);
+    let message = if unsigned.is_some() {
+        "the driver is installed, and Secure Boot keeps its kernel module out: the module is not signed with a key that this machine trusts"
+    } else if not_built {
+        "the driver is installed, and its kernel module was not built for the kernel that is running"
+    } else {
+        "the driver is installed, and its kernel module is not loaded"
+    };
+    let mut finding =
+        Finding::new(Code::DriverState, Severity::Error, message).fact("no module nvidia", source);
+    if let Some(kernel) = kernel {
         finding = finding.fact(format!("the running kernel is {kernel}"), "uname");
     }
-    if let Some(line) =
-        unsigned.or_else(|| log(&["Unknown symbol", "disagrees about version", "failed", "error"]))
-    {
+    for file in files.iter().take(3).filter(|_| not_built) {
+        finding = finding.fact(format!("a module for {}", file.kernel), "/lib/modules");
+    }
+    let odd = ["Unknown symbol", "disagrees about version", "failed", "error"];
+    if let Some(line) = unsigned.or_else(|| log(&odd)) {
         finding = finding.fact(line.clone(), "kernel log");
     }
-    if unsigned.is_none() {
-        finding = finding
-            .help("`sudo modprobe nvidia` loads it, or says why not")
-            .help("after a kernel update: `dkms status` shows whether it was built for this kernel; with its headers installed, `sudo dkms autoinstall` builds it");
+    let rebuild = "build it: `sudo apt install linux-headers-$(uname -r)` (Fedora, RHEL: kernel-devel), then `sudo dkms autoinstall` and `sudo modprobe nvidia`";
+    if not_built {
+        finding =
+            finding.help(rebuild).help("or start the kernel before the update, in the boot menu");
+    } else if unsigned.is_none() {
+        finding = finding.help("`sudo modprobe nvidia` loads it, or says why not");
+        if files.is_empty() {
+            finding = finding.help(format!("after an update of the kernel `dkms status` shows whether it was built for it; if not, {rebuild}"));
+        }
     }
     if facts.system.secure_boot == Some(true) {
         finding = finding.fact("Secure Boot is on", "EFI variables").help(

@@ -57,7 +57,7 @@ pub fn mapped(subject: &Subject<'_>) -> Outcome {
     let works = subject.proven();
     let (cudnn, others): (Vec<_>, Vec<_>) =
         foreign.into_iter().partition(|(name, _)| name.starts_with("libcudnn"));
-    if let Some((name, path)) = cudnn.first() {
+    if let Some((_, path)) = cudnn.first() {
         let two = own("libcudnn");
         // Parts of two versions in one process: products do not touch cuDNN, convolutions do.
         let (severity, message) = if two {
@@ -74,16 +74,16 @@ pub fn mapped(subject: &Subject<'_>) -> Outcome {
             )
         };
         let mut finding = Finding::new(Code::CudnnMismatch, severity, message)
-            .fact(format!("{name}: {path}"), "maps of the process");
-        if let Some((name, path)) =
+            .fact(path.as_str(), "maps of the process");
+        if let Some((_, path)) =
             told.mapped.iter().find(|(name, path)| name.starts_with("libcudnn") && of_wheels(path))
         {
-            finding = finding.fact(format!("{name}: {path}"), "maps of the process");
+            finding = finding.fact(path.as_str(), "maps of the process");
         }
         findings.push(finding.help(unset));
     }
     if let Some((_, path)) = others.first() {
-        let names: Vec<_> = others.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<_> = others.iter().map(|(name, _)| name.trim_end_matches('\'')).collect();
         let failed = subject.products().iter().any(|p| p.error.is_some() || p.right == Some(false));
         let severity = if failed && !works { Severity::Error } else { Severity::Warning };
         let mut finding = Finding::new(
@@ -95,8 +95,8 @@ pub fn mapped(subject: &Subject<'_>) -> Outcome {
                 folder(path)
             ),
         );
-        for (name, path) in others.iter().take(4) {
-            finding = finding.fact(format!("{name}: {path}"), "maps of the process");
+        for (_, path) in others.iter().take(4) {
+            finding = finding.fact(path.as_str(), "maps of the process");
         }
         findings.push(finding.help(unset));
     }

@@ -69,6 +69,20 @@ pub fn found(subject: &Subject<'_>) -> Outcome {
     let driver = subject.driver().map_or(String::new(), |d| format!(" {}", d.value));
     let finding = Finding::new(Code::DriverState, Severity::Error, format!("the kernel module{driver} is loaded, and its libcuda.so.1 is not installed: the driver is there by half"))
         .fact(words, "loader");
+    // Somebody put it where nobody looks.
+    if let Some(file) = loader.unsearched.iter().find(|file| file.contains("libcuda.so")) {
+        let folder = file.rsplit_once('/').map_or(file.as_str(), |(folder, _)| folder);
+        return Outcome::Found(vec![
+            Finding::new(
+                Code::DriverState,
+                Severity::Error,
+                format!("the driver's libcuda is in {folder}, where the loader does not look"),
+            )
+            .fact(file.clone(), "loader")
+            .help("`sudo ldconfig` tells the loader of new libraries")
+            .help(format!("or set LD_LIBRARY_PATH={folder}, as NixOS and some containers need it")),
+        ]);
+    }
     let finding = if subject.in_container() {
         finding.help("start the container with `--gpus all` and NVIDIA_DRIVER_CAPABILITIES=compute,utility: libcuda comes from the host")
     } else {
@@ -352,19 +366,11 @@ pub fn nvml(subject: &Subject<'_>) -> Outcome {
                     .help("reinstall the driver; in a container look whether it holds a second copy of it"),
             ]);
         }
+        // Nothing computes by it, and where it is missing with the rest, others say so.
         Some(Answer::Absent(words)) => {
-            return if subject.cuda().is_some()
-                || subject.driver().is_none()
-                || container::explains_missing_driver(subject)
-            {
-                Outcome::Skipped(format!("NVML is not installed: {words}"))
-            } else {
-                Outcome::Found(vec![
-                    Finding::new(Code::DriverState, Severity::Warning, "libnvidia-ml.so.1 is not found, so nobody could ask about the state of the cards")
-                        .fact(words.clone(), "loader")
-                        .help("in a container: NVIDIA_DRIVER_CAPABILITIES=compute,utility"),
-                ])
-            };
+            return Outcome::Skipped(format!(
+                "NVML is not found, so nobody could ask about the state of the cards: {words}"
+            ));
         }
         Some(Answer::Failed(failure)) => failure,
         None => match subject.nvml_failure() {
