@@ -24,8 +24,14 @@ pub fn case(said: &Said, matrix: &Matrix) -> Case {
 /// What is certainly broken on the machine that a text tells, with the fix. Nothing that the text
 /// contradicts, and nothing about what it cannot show.
 pub fn hidden(said: &Said, matrix: &Matrix) -> Vec<Finding> {
-    let mut findings = of_machine(said, matrix);
-    findings.extend(of_versions(said, matrix));
+    let mut findings = of_versions(said, matrix);
+    let known = !findings.is_empty();
+    // That torch sees no GPU follows from what is known.
+    findings.extend(
+        of_machine(said, matrix).into_iter().filter(|f| !(known && f.code == Code::NoDevice)),
+    );
+    // The earlier link of the chain first.
+    findings.sort_by_key(|finding| finding.code);
     findings
 }
 
@@ -93,7 +99,7 @@ fn elsewhere(said: &Said, matrix: &Matrix) -> Vec<Finding> {
             (facts.smi, facts.nvml, facts.module) = (None, None, None);
             let told = python.imported.as_ref().and_then(Answer::told);
             let available = told.and_then(|told| told.available);
-            hidden(&Said { facts, available, ..said.clone() }, matrix)
+            of_versions(&Said { facts, available, ..said.clone() }, matrix)
         })
         .collect()
 }
