@@ -47,6 +47,10 @@ fn main() {
             std::process::exit(1);
         }
     };
+    let words = built.words.get().expect("a matrix that was built has its words");
+    let words = postcard::to_allocvec(words).expect("every row can be packed");
+    postcard::from_bytes::<matrix::model::Words>(&words).expect("what was packed can be read");
+    std::fs::write(out.join("words.bin"), words).expect("OUT_DIR is writable");
     let packed = postcard::to_allocvec(&built).expect("every row can be packed");
     postcard::from_bytes::<matrix::model::Matrix>(&packed).expect("what was packed can be read");
     std::fs::write(out.join("matrix.bin"), packed).expect("OUT_DIR is writable");

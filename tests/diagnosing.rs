@@ -80,7 +80,7 @@ fn a_message_without_end_is_one_message() {
 fn every_message_at_once_is_answered_with_one_cause() {
     let matrix = gpuseal::matrix::Matrix::embedded();
     let mut text = String::new();
-    for message in &matrix.messages {
+    for message in matrix.messages() {
         for fragment in &message.text {
             let _ = writeln!(text, "{fragment}");
         }

@@ -94,7 +94,7 @@ fn ordinary_logs_give_no_cause() {
         }
         for hit in &found.matches {
             // What the versions in the text come to has no row.
-            let row = MATRIX.messages.iter().find(|m| Some(&m.id) == hit.message.as_ref());
+            let row = MATRIX.messages().iter().find(|m| Some(&m.id) == hit.message.as_ref());
             let tells = row.map_or(Tells::Cause, |row| row.tells);
             if tells == Tells::Cause && matches!(hit.role, Role::Root | Role::Other) {
                 wrong.push(format!("{}: {} in `{}`", name(&path), hit.cause, hit.text));
@@ -142,7 +142,7 @@ fn every_pattern_holds_somewhere() {
         let found = diagnosed(text.as_bytes());
         met.extend(found.matches.iter().filter_map(|m| m.message.clone()));
         let role = found.matches.iter().find(|m| m.message.as_ref() == Some(id)).map(|m| m.role);
-        let hint = MATRIX.messages.iter().any(|m| m.id == *id && m.tells == Tells::Hint);
+        let hint = MATRIX.messages().iter().any(|m| m.id == *id && m.tells == Tells::Hint);
         if role != Some(if hint { Role::Hint } else { Role::Root }) {
             wrong.push(format!("{id}: {role:?}, the verdict is {}", found.verdict));
         }
@@ -151,7 +151,7 @@ fn every_pattern_holds_somewhere() {
         let found = diagnosed(&fs_err::read(&path).unwrap());
         met.extend(found.matches.into_iter().filter_map(|m| m.message));
     }
-    for row in MATRIX.messages.iter().filter(|m| m.pattern.is_some() && !met.contains(&m.id)) {
+    for row in MATRIX.messages().iter().filter(|m| m.pattern.is_some() && !met.contains(&m.id)) {
         wrong.push(format!("{}: no log and no lines hold it", row.id));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -162,7 +162,7 @@ fn every_pattern_holds_somewhere() {
 fn every_fragment_can_be_met() {
     let mut never = Vec::new();
     let apart = "nothing here\n".repeat(130);
-    for row in MATRIX.messages.iter().filter(|m| m.pattern.is_none()) {
+    for row in MATRIX.messages().iter().filter(|m| m.pattern.is_none()) {
         let near = row.beside.first().map_or("", String::as_str);
         let text = row.text.iter().fold(String::new(), |text, fragment| {
             format!("{text}{near}\n{apart}{near}\n{fragment}\n{apart}")
@@ -185,8 +185,8 @@ fn every_fragment_can_be_met() {
 fn rows_that_share_a_fragment_do_not_contradict_each_other() {
     let squeezed = |text: &str| text.split_whitespace().collect::<String>().to_lowercase();
     let mut wrong = BTreeSet::new();
-    for (at, one) in MATRIX.messages.iter().enumerate() {
-        for other in &MATRIX.messages[at + 1..] {
+    for (at, one) in MATRIX.messages().iter().enumerate() {
+        for other in &MATRIX.messages()[at + 1..] {
             let shared =
                 one.text.iter().any(|a| other.text.iter().any(|b| squeezed(a) == squeezed(b)));
             // A pattern of each tells them apart.

@@ -17,9 +17,9 @@ const SHORTEST: usize = 600;
 #[test]
 fn every_code_has_a_page_with_all_its_parts() {
     let matrix = Matrix::embedded();
-    let codes: Vec<_> = matrix.pages.iter().map(|page| page.code).collect();
+    let codes: Vec<_> = matrix.pages().iter().map(|page| page.code).collect();
     assert_eq!(codes, Code::ALL, "a page for each code, in the order of the codes");
-    for page in &matrix.pages {
+    for page in matrix.pages() {
         let (code, paragraphs) = (page.code, page.means.split('\n').count());
         assert!((2..=4).contains(&paragraphs), "{code}: {paragraphs} paragraphs");
         assert!(!page.look.is_empty(), "{code} says nowhere how to see it");
@@ -49,7 +49,7 @@ fn words(line: &str) -> Vec<String> {
 fn commands_of_gpuseal_are_real() {
     let matrix = Matrix::embedded();
     let mut seen = 0;
-    for page in &matrix.pages {
+    for page in matrix.pages() {
         let own = explain::commands(page)
             .flat_map(|line| line.split("&&"))
             .map(words)
@@ -173,7 +173,7 @@ fn codes_are_listed_and_strangers_are_told_so() {
         .says(0, &["no-driver: no NVIDIA driver"]);
     // The id of a message leads to the page of its code, which shows the message.
     let matrix = Matrix::embedded();
-    let message = matrix.messages.first().expect("a message");
+    let message = matrix.messages().first().expect("a message");
     run(root(), &["explain", &message.id]).says(0, &[message.code.word(), "Messages that lead"]);
     run(root(), &["explain", "driver-to-old"]).says(2, &["did you mean `driver-too-old`"]);
     run(root(), &["explain", "\u{1b}[31mx"]).says(2, &["is no finding code"]);

@@ -50,13 +50,13 @@ fn named(given: &str, matrix: &Matrix) -> Option<Code> {
     let printed = given.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
     let word = printed.map_or(given, |(inside, _)| inside).trim();
     let word = word.to_ascii_lowercase().replace(['_', ' '], "-");
-    let message = || matrix.messages.iter().find(|message| message.id == word).map(|m| m.code);
+    let message = || matrix.messages().iter().find(|message| message.id == word).map(|m| m.code);
     word.parse().ok().or_else(message)
 }
 
 fn stranger(given: &str, matrix: &Matrix) -> Error {
     let codes = Code::ALL.iter().map(|code| code.word());
-    let words = codes.chain(matrix.messages.iter().map(|message| message.id.as_str()));
+    let words = codes.chain(matrix.messages().iter().map(|message| message.id.as_str()));
     let lower = given.trim().to_ascii_lowercase();
     let mut near: Vec<_> = words
         .map(|word| (strsim::jaro_winkler(&lower, word), word))

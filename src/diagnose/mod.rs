@@ -133,7 +133,7 @@ fn confirmed<'m>(scan: &Scan, matrix: &'m Matrix) -> Vec<Hit<'m>> {
         if done.contains_key(&place.message) {
             continue;
         }
-        let message = &matrix.messages[place.message];
+        let message = &matrix.messages()[place.message];
         let near = scan.joined(place.line.saturating_sub(2), place.line + 4, false);
         let tight = squeezed(&near);
         if message.unless.iter().any(|text| tight.contains(&squeezed(text))) {

@@ -134,7 +134,7 @@ impl Scanner {
     pub fn new(matrix: &Matrix) -> Self {
         let mut fragments = Vec::new();
         let mut owner = Vec::new();
-        for (at, message) in matrix.messages.iter().enumerate() {
+        for (at, message) in matrix.messages().iter().enumerate() {
             for text in &message.text {
                 fragments.push(squeezed(text));
                 owner.push(Some(at));

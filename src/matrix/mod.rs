@@ -20,6 +20,9 @@ pub use rows::Row;
 /// The matrix of `matrices/`, checked and packed by the build script.
 static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/matrix.bin"));
 
+/// Its messages and pages, packed by themselves.
+static EMBEDDED_WORDS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/words.bin"));
+
 /// The files that the embedded matrix was made from, deflated, for overlays: they are laid over the text.
 static EMBEDDED_FILES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/matrix_files.bin"));
 
@@ -44,6 +47,29 @@ impl Matrix {
     /// Never: the build script reads back what it wrote.
     pub fn embedded() -> Self {
         postcard::from_bytes(EMBEDDED).expect("the build script packed this matrix")
+    }
+
+    fn words(&self) -> &Words {
+        // A matrix that was read from YAML has its own.
+        self.words.get_or_init(|| {
+            postcard::from_bytes(EMBEDDED_WORDS).expect("the build script packed these words")
+        })
+    }
+
+    /// What programs print when something is broken.
+    ///
+    /// # Panics
+    /// Never: the build script packed them.
+    pub fn messages(&self) -> &[Message] {
+        &self.words().messages
+    }
+
+    /// A page for each finding code.
+    ///
+    /// # Panics
+    /// Never: the build script packed them.
+    pub fn pages(&self) -> &[Page] {
+        &self.words().pages
     }
 
     /// The matrix of a folder of YAML files, or of one file; of the embedded files when `path` is

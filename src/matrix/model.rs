@@ -3,6 +3,7 @@
 //! Built from YAML by `check`, embedded as bytes by the build script, read back at start-up.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -64,10 +65,9 @@ pub struct Matrix {
     pub companions: Vec<Companion>,
     /// What they ask beyond their metadata.
     pub companion_rules: Vec<CompanionRule>,
-    /// What programs print when something is broken.
-    pub messages: Vec<Message>,
-    /// A page for each finding code.
-    pub pages: Vec<Page>,
+    /// What no verdict rests on, unpacked when it is asked for: nobody who resolves reads it.
+    #[serde(skip)]
+    pub(crate) words: OnceLock<Words>,
     /// Rows that no code reads: kept to be shown.
     pub archive: Vec<Archived>,
 }
@@ -655,6 +655,15 @@ pub struct CompanionRule {
     pub note: Option<String>,
     /// Why it is believed.
     pub evidence: Vec<Evidence>,
+}
+
+/// What is only told: messages of programs, and pages of codes.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Words {
+    /// What programs print when something is broken.
+    pub messages: Vec<Message>,
+    /// A page for each finding code.
+    pub pages: Vec<Page>,
 }
 
 /// How much a message says by itself.

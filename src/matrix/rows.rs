@@ -84,8 +84,8 @@ impl Matrix {
         table!("companion_rules", &self.companion_rules, |r: &super::CompanionRule| {
             format!("{}{}", r.package, r.versions)
         });
-        table!("messages", &self.messages, |r: &super::Message| r.id.clone());
-        table!("pages", &self.pages, |r: &super::Page| r.code.to_string());
+        table!("messages", self.messages(), |r: &super::Message| r.id.clone());
+        table!("pages", self.pages(), |r: &super::Page| r.code.to_string());
         for row in &self.archive {
             let columns =
                 row.columns.iter().map(|(k, v)| (k.clone(), Value::String(v.clone()))).collect();

@@ -62,8 +62,8 @@ pub fn commands(page: &Page) -> impl Iterator<Item = &str> {
 impl<'m> Explained<'m> {
     /// The page of `code`; `None` where the matrix has none.
     pub fn of(code: Code, matrix: &'m Matrix) -> Option<Self> {
-        let page = matrix.pages.iter().find(|page| page.code == code)?;
-        let mut messages: Vec<_> = matrix.messages.iter().filter(|m| m.code == code).collect();
+        let page = matrix.pages().iter().find(|page| page.code == code)?;
+        let mut messages: Vec<_> = matrix.messages().iter().filter(|m| m.code == code).collect();
         messages.sort_by_key(|message| message.tells);
         Some(Self { matrix, page, messages })
     }

@@ -8,7 +8,7 @@ use serde::de::value::{Error as WordError, StrDeserializer};
 use super::Check;
 use super::tables::put;
 use crate::domain::Code;
-use crate::matrix::model::{Message, Page};
+use crate::matrix::model::{Message, Page, Words};
 use crate::matrix::raw::{RawMessage, RawPage};
 
 /// Characters that a fragment has at least, without white space: less is found everywhere.
@@ -66,7 +66,7 @@ impl Check {
             seen: row.seen,
             evidence,
         };
-        put(&mut self.matrix.messages, message, |m| m.id.clone());
+        put(&mut self.words.messages, message, |m| m.id.clone());
     }
 
     pub(super) fn page(&mut self, row: RawPage) {
@@ -85,7 +85,7 @@ impl Check {
         let Some(code) = code else { return };
         let page =
             Page { code, means: row.means, look: row.look, fixes: row.fixes, confused, evidence };
-        put(&mut self.matrix.pages, page, |p| p.code);
+        put(&mut self.words.pages, page, |p| p.code);
     }
 
     /// A word of a short list, as serde reads it.
@@ -120,9 +120,9 @@ fn bad_hole(text: &str) -> Option<&str> {
 }
 
 /// Names in `hides` exist, and nothing hides itself.
-pub(super) fn across(matrix: &crate::matrix::Matrix, fault: &mut super::across::Report<'_>) {
-    let ids: BTreeSet<&str> = matrix.messages.iter().map(|m| m.id.as_str()).collect();
-    for message in &matrix.messages {
+pub(super) fn across(words: &Words, fault: &mut super::across::Report<'_>) {
+    let ids: BTreeSet<&str> = words.messages.iter().map(|m| m.id.as_str()).collect();
+    for message in &words.messages {
         for other in &message.hides {
             if !ids.contains(other.as_str()) || *other == message.id {
                 fault(

@@ -15,7 +15,7 @@ use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
-use super::model::{Evidence, Level, Matrix, Source};
+use super::model::{Evidence, Level, Matrix, Source, Words};
 use super::raw::{RawEvidence, RawFile};
 use crate::domain::CodeTarget;
 
@@ -85,6 +85,7 @@ pub fn build(files: &[Input], overlays: &[Input]) -> Result<Matrix, Vec<Fault>> 
     check.settle();
     check.across();
     if check.faults.is_empty() {
+        check.matrix.words = check.words.into();
         Ok(check.matrix)
     } else {
         check.faults.sort();
@@ -105,6 +106,7 @@ fn hex(bytes: &[u8]) -> String {
 #[derive(Default)]
 struct Check {
     matrix: Matrix,
+    words: Words,
     faults: Vec<Fault>,
     /// Source key -> index.
     source_index: BTreeMap<String, u16>,
@@ -360,7 +362,7 @@ impl Check {
         across::torch(&matrix, &mut fault);
         across::drivers(&matrix, &mut fault);
         across::gpus(&matrix, &mut fault);
-        messages::across(&matrix, &mut fault);
+        messages::across(&self.words, &mut fault);
         self.matrix = matrix;
         self.faults.extend(faults);
     }
