@@ -293,6 +293,48 @@ fn captures_count() {
     );
 }
 
+/// Packages beside torch: by name, from its index, and the one that carries a library for each CUDA.
+#[test]
+fn what_belongs_to_torch_is_named() {
+    let text = "torch 2.6.0+cu124\ntorchvision 0.20.1+cu124\nRuntimeError: operator torchvision::nms does not exist\n";
+    let lines = fix(Code::CompanionMismatch, text);
+    assert!(lines[0].ends_with("pip install torchvision==0.21.0+cu124 --index-url https://download.pytorch.org/whl/cu124"), "{lines:?}");
+    assert!(lines[1].contains("torch 2.5.1"), "{lines:?}");
+    let text =
+        "Could not find the bitsandbytes CUDA binary at /x/bitsandbytes/libbitsandbytes_cuda128.so";
+    let lines = fix(Code::CompanionMismatch, text);
+    assert!(lines[0].contains("CUDA 12.8") && lines[0].contains("bitsandbytes>="), "{lines:?}");
+    // A CUDA that no release has a library for, and packages that nobody complains of.
+    assert!(fix(Code::CompanionMismatch, &text.replace("128", "129")).is_empty());
+    let fits = "torch 2.6.0+cu124\ntorchvision 0.21.0+cu124\nsomething else\n";
+    assert!(fix(Code::CompanionMismatch, fits).is_empty());
+}
+
+/// What a toolkit takes, as it says itself; PTX needs a driver for all of its CUDA.
+#[test]
+fn compilers_and_ptx() {
+    let gcc = "Cuda compilation tools, release 12.1, V12.1.105\n#error -- unsupported GNU version! gcc versions later than 12 are not supported!\n";
+    assert!(fix(Code::ToolkitMismatch, gcc)[0].starts_with("nvcc 12.1 takes gcc 12 at most"));
+    let driver = block("2.9.1+cu129", "NVIDIA GeForce RTX 5090", "570.86.16", "3.12", false);
+    let lines = fix(Code::DriverTooOld, &driver);
+    assert!(lines[0].starts_with("raise the driver to 575"), "{lines:?}");
+    assert!(
+        lines[1].starts_with("take torch 2.9.1+cu128, which driver 570.86.16 runs"),
+        "{lines:?}"
+    );
+    // torch's CUDA is not told: a call or PTX may be what the driver lacks, so no older branch will do.
+    assert!(fix(Code::DriverTooOld, "Nvidia driver version: 450.216.04\n").is_empty());
+}
+
+/// An index that ends before the Python at hand.
+#[test]
+fn an_index_without_files_for_this_python() {
+    let text = "C:\\Users\\me> python --version\nPython 3.13.5\nC:\\Users\\me> pip install torch --index-url https://download.pytorch.org/whl/cu121\nERROR: No matching distribution found for torch\n";
+    let lines = fix(Code::NoSuchWheel, text);
+    assert!(lines[0].contains("cu121 ends with torch 2.5.1"), "{lines:?}");
+    assert!(lines[1].starts_with("take torch 2.6.0+cu12"), "{lines:?}");
+}
+
 /// Nothing known, other makers' accelerators, Jetson, a driver that is new enough: no guess.
 #[test]
 fn what_is_not_known_is_not_answered() {

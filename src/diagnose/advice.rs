@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use super::Said;
 use super::search::{Found, Search};
 use super::situation::{Situation, TRAIN, package};
-use crate::domain::{Code, DriverSpec, GpuKind, Platform, Severity, WheelVariant};
-use crate::matrix::{CodeList, Matrix};
+use crate::domain::{Code, DriverSpec, Finding, GpuKind, Platform, Severity, WheelVariant};
+use crate::matrix::{CodeList, Compiler, Matrix};
 use crate::resolve::case::{Case, Driver};
 use crate::resolve::physics::{self, Served};
 use crate::resolve::{DriverMode, judge};
@@ -43,7 +43,7 @@ pub fn for_cause(
     match code {
         Code::ArchNotInBinary => Advice::of(no_code(&here)),
         Code::CudnnMismatch => Advice::of(other_cudnn(&here)),
-        Code::DriverTooOld => Advice::of(old_driver(&here)),
+        Code::DriverTooOld => Advice::of(old_driver(&here, captures)),
         Code::CpuOnlyWheel => Advice::of(cpu_build(&here)),
         Code::NoSuchWheel | Code::MissingIndex | Code::PythonUnsupported => {
             super::missing::no_file(&here, said, captures)
@@ -160,7 +160,7 @@ fn torch_serves(here: &Situation<'_>) -> Option<String> {
 }
 
 /// The driver is too old for the CUDA of the build: raise the one, or lower the other.
-fn old_driver(here: &Situation<'_>) -> Vec<String> {
+fn old_driver(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<String> {
     if here.foreign || here.jetson {
         return Vec::new();
     }
@@ -168,7 +168,11 @@ fn old_driver(here: &Situation<'_>) -> Vec<String> {
     let platform = here.driver_platform();
     let driver = here.driver.as_ref().and_then(|driver| driver.oldest);
     let mut fix = Vec::new();
-    let mut only_ptx = false;
+    // PTX needs a driver that implements all of its CUDA, and where neither torch's CUDA nor the driver's is
+    // told, it may be PTX, or a call that the driver does not have yet.
+    let ptx = captures.contains_key("ptx") || captures.contains_key("driver_ptx");
+    let by_cuda = |driver: &Driver| matches!(driver.spec, DriverSpec::Cuda(_));
+    let mut whole = ptx || (here.cuda.is_none() && !here.driver.as_ref().is_some_and(by_cuda));
     if let Some(cuda) = here.cuda {
         // A new card asks for more than the CUDA of the build; which Windows driver it is, no list says.
         let of_cards =
@@ -180,8 +184,8 @@ fn old_driver(here: &Situation<'_>) -> Vec<String> {
         if reaches(native) {
             return Vec::new();
         }
-        only_ptx = reaches(floor);
-        let need = if only_ptx { native } else { floor };
+        whole |= reaches(floor);
+        let need = if whole { native } else { floor };
         let last =
             here.cards.iter().filter_map(|c| matrix.generation(c.capability)?.last_branch).min();
         let wheel = here
@@ -190,15 +194,15 @@ fn old_driver(here: &Situation<'_>) -> Vec<String> {
             .map_or_else(|| format!("CUDA {cuda}"), |torch| format!("torch {torch} (CUDA {cuda})"));
         if let Some(need) = need.filter(|need| last.is_none_or(|last| need.branch <= last)) {
             let place = if here.wsl { " in Windows, which WSL2 uses," } else { "" };
-            let whole = native.filter(|native| *native > need).map_or_else(String::new, |native| {
+            let all = native.filter(|native| *native > need).map_or_else(String::new, |native| {
                 format!("; from {native} on everything of CUDA {cuda} works, PTX too")
             });
-            fix.push(format!("raise the driver{place} to {need} or newer for {wheel}{whole}"));
+            fix.push(format!("raise the driver{place} to {need} or newer for {wheel}{all}"));
         }
     }
     let Some(driver) = &here.driver else { return fix };
     // The build is not known, and as PyPI serves it this driver would do: something else asks for more.
-    let too_old = |f: &crate::domain::Finding| f.code == Code::DriverTooOld;
+    let too_old = |f: &Finding| f.code == Code::DriverTooOld;
     if here.cuda.is_none()
         && here.release().is_some()
         && !judge(&here.case(), matrix).findings.iter().any(too_old)
@@ -207,7 +211,7 @@ fn old_driver(here: &Situation<'_>) -> Vec<String> {
     }
     let search = Search::new(here);
     let fits = |found: &Found<'_>| {
-        found.mode == Some(DriverMode::Native) || (!only_ptx && found.mode.is_some())
+        found.mode == Some(DriverMode::Native) || (!whole && found.mode.is_some())
     };
     let same = |found: &Found<'_>| {
         here.release() == Some(found.release.version) && here.variant() == Some(found.variant.name)
@@ -259,10 +263,7 @@ fn cpu_build(here: &Situation<'_>) -> Vec<String> {
         return vec![format!("there is no CUDA build of torch for {platform}{instead}")];
     }
     // Nothing is known that would choose a build: the message's own words say as much.
-    let told = here.torch.is_some()
-        || here.driver.is_some()
-        || !here.cards.is_empty()
-        || here.platform == Some(Platform::WindowsAmd64);
+    let told = here.torch.is_some() || here.driver.is_some() || !here.cards.is_empty();
     if !told || here.torch.is_some() && here.release().is_none() {
         return Vec::new();
     }
@@ -283,20 +284,33 @@ fn cpu_build(here: &Situation<'_>) -> Vec<String> {
 
 /// Packages that do not belong to this torch: those that do, or the torch that belongs to them.
 fn companions(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<String> {
-    let Some(release) = here.release().and_then(|release| here.matrix.release(release)) else {
-        return Vec::new();
-    };
     if here.foreign || here.jetson {
         return Vec::new();
     }
-    let package = captures.get("package").map(|name| crate::domain::normalise_name(name));
-    let met = |name: &&&str| {
-        here.with.iter().any(|(other, _)| other == **name)
-            || here.misfits.iter().chain(&package).any(|other| other == **name)
+    if here.misfits.iter().any(|name| name == "bitsandbytes") {
+        return bitsandbytes(here, captures).into_iter().collect();
+    }
+    let Some(release) = here.release().and_then(|release| here.matrix.release(release)) else {
+        return Vec::new();
     };
+    // What the message names; else what the matrix says does not belong together.
+    let judged = judge(&here.case(), here.matrix);
+    let against = |name: &str| {
+        let mismatch = |f: &Finding| f.code == Code::CompanionMismatch && f.message.contains(name);
+        judged.findings.iter().any(mismatch)
+    };
+    let told: Vec<String> = captures
+        .get("package")
+        .map(|name| crate::domain::normalise_name(name))
+        .into_iter()
+        .chain(here.misfits.iter().cloned())
+        .collect();
     // xformers has no use beside a torch without CUDA.
     let cpu = here.variant() == Some(WheelVariant::Cpu);
-    let met = |name: &&&str| met(name) && !(cpu && **name == "xformers");
+    let met = |name: &&&str| {
+        let named = if told.is_empty() { against(name) } else { told.iter().any(|t| t == **name) };
+        named && !(cpu && **name == "xformers")
+    };
     let names: Vec<String> = TRAIN.iter().filter(met).map(|name| (*name).to_owned()).collect();
     let search = Search::new(here).beside(names.clone());
     let mut fix = Vec::new();
@@ -318,44 +332,51 @@ fn companions(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<
     fix
 }
 
+/// bitsandbytes carries a library for each CUDA: the first release that has the one of torch.
+fn bitsandbytes(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Option<String> {
+    let number = captures.get("number").and_then(|number| format!("cu{number}").parse().ok());
+    let cuda = number.and_then(WheelVariant::cuda).or(here.cuda)?;
+    let rows = here.matrix.companions("bitsandbytes");
+    let has = |row: &&crate::matrix::Companion| {
+        row.cuda_libraries.get(&here.place()).is_some_and(|list| list.contains(&cuda.series()))
+    };
+    // A library that was dropped again is in no newer release.
+    rows.last().filter(has)?;
+    let first = rows.iter().find(has)?;
+    Some(format!(
+        "take bitsandbytes {} or newer, the first with a library for CUDA {cuda}: pip install \"bitsandbytes>={}\"",
+        first.version, first.version
+    ))
+}
+
 /// A compiler that does not know the card, torch's CUDA, or the compiler of the system.
 fn toolkit(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<String> {
     let matrix = here.matrix;
     let mut fix = Vec::new();
-    let wanted = ["arch", "capability"]
+    let wanted = ["arch", "sm", "capability"]
         .iter()
         .find_map(|key| super::situation::capability(captures.get(*key)?));
     if let Some(wanted) = wanted {
-        let range: Vec<_> = matrix
-            .compilers
-            .iter()
-            .filter(|c| c.targets.iter().any(|t| t.capability == wanted))
-            .map(|c| c.cuda)
-            .collect();
+        let knows = |c: &&Compiler| c.targets.iter().any(|t| t.capability == wanted);
+        let range: Vec<_> = matrix.compilers.iter().filter(knows).map(|c| c.cuda).collect();
         if let (Some(first), Some(last)) = (range.first(), range.last()) {
-            let end = if matrix.compilers.last().is_some_and(|c| c.cuda == *last) {
-                format!("{first} or newer")
-            } else {
-                format!("{first} to {last}")
-            };
-            fix.push(
-                format!(
-                    "compile with a CUDA toolkit from {end}: those know compute capability {wanted}"
-                )
-                .replace("from", if end.contains("newer") { "" } else { "from" })
-                .replace("  ", " "),
-            );
+            let newest = matrix.compilers.last().is_some_and(|c| c.cuda == *last);
+            let from =
+                if newest { format!("{first} or newer") } else { format!("{first} to {last}") };
+            fix.push(format!(
+                "take nvcc or ptxas of CUDA {from}: those know compute capability {wanted}"
+            ));
         }
         return fix;
     }
-    if captures.contains_key("gcc") {
-        let row = here.nvcc.and_then(|nvcc| matrix.compiler(nvcc));
-        if let Some((row, max)) = row.and_then(|row| Some((row, row.gcc_max.as_ref()?))) {
-            fix.push(format!(
-                "nvcc {} takes gcc {max} at most: install gcc-{max} and g++-{max}, then set CUDAHOSTCXX=g++-{max}",
-                row.cuda
-            ));
-        }
+    // The compiler's own word counts before the table.
+    let known = || matrix.compiler(here.nvcc?)?.gcc_max.clone();
+    let asked = captures.contains_key("gcc").then(known).flatten();
+    if let Some(max) = here.gcc_max.clone().or(asked) {
+        let nvcc = here.nvcc.map_or_else(|| "this nvcc".into(), |cuda| format!("nvcc {cuda}"));
+        fix.push(format!(
+            "{nvcc} takes gcc {max} at most: install gcc-{max} and g++-{max}, then set CUDAHOSTCXX=g++-{max}"
+        ));
         return fix;
     }
     if let (Some(nvcc), Some(cuda)) = (here.nvcc, here.cuda)
@@ -377,8 +398,7 @@ fn toolkit(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<Str
 pub(super) fn goes_with(case: &Case, name: &str, version: &str, matrix: &Matrix) -> bool {
     let Some(package) = package(name, version) else { return false };
     let case = Case { with: vec![package], ..case.clone() };
-    let against = |f: &crate::domain::Finding| {
-        f.severity <= crate::domain::Severity::Unknown && f.message.contains(name)
-    };
+    let against =
+        |f: &Finding| f.severity <= crate::domain::Severity::Unknown && f.message.contains(name);
     !judge(&case, matrix).findings.iter().any(against)
 }

@@ -21,9 +21,13 @@ pub(super) fn no_file(
     if here.foreign {
         return Advice::default();
     }
-    let asked = asked_torch(said, captures);
-    let mut here = here.clone();
-    here.torch = asked.or(here.torch);
+    // A wheel that was refused, or what is installed, is not what an index was asked for.
+    let any = said.asked.iter().any(|asked| asked.name == "torch");
+    let torch = asked_torch(said, captures);
+    if torch.is_none() && !any {
+        return Advice::default();
+    }
+    let here = &Situation { torch, ..here.clone() };
     let platform = here.place();
     if here.jetson {
         return Advice::of(vec![JETPACK.into()]);
@@ -58,14 +62,14 @@ pub(super) fn no_file(
         _ => None,
     };
     let wanted = here.variant().or(page).filter(|variant| variant.cuda().is_some());
-    let search = Search::new(&here).near(wanted.and_then(WheelVariant::cuda));
+    let search = Search::new(here).near(wanted.and_then(WheelVariant::cuda));
     let Some(code) = code else {
-        return Advice::of(beyond(&here, &search, said));
+        return Advice::of(beyond(here, &search, said));
     };
     let finding = judged.findings.iter().find(|f| f.code == code);
     let mut fix: Vec<String> = finding.map(told).into_iter().collect();
     if code == Code::PythonUnsupported && here.variant().is_none() {
-        fix.extend(other_python(&here));
+        fix.extend(other_python(here));
         return Advice { code: Some(code), fix };
     }
     // A build that exists, for this Python and this platform, of the same name where there is one.
@@ -155,7 +159,9 @@ fn beyond(here: &Situation<'_>, search: &Search<'_, '_>, said: &Said) -> Vec<Str
 /// torch as the installer was asked for it.
 fn asked_torch(said: &Said, captures: &BTreeMap<String, String>) -> Option<TorchVersion> {
     let named = captures.get("package").is_none_or(|name| name == "torch");
-    let told = captures.get("version").filter(|_| named).and_then(|text| text.parse().ok());
+    let wanted = captures.get("wanted").and_then(|text| text.strip_prefix("torch=="));
+    let version = captures.get("version").filter(|_| named).map(String::as_str);
+    let told = wanted.or(version).and_then(|text| text.parse().ok());
     told.or_else(|| {
         let asked =
             said.asked.iter().find(|asked| asked.name == "torch" && !asked.version.is_empty());

@@ -41,9 +41,11 @@ pub(super) struct Situation<'m> {
     pub jetson: bool,
     /// Built or used for an accelerator of another maker.
     pub foreign: bool,
-    /// Packages of which the text says that they do not go with torch.
+    /// See [`Said::misfits`].
     pub misfits: Vec<String>,
-    env: Vec<(String, String)>,
+    /// See [`Said::gcc_max`].
+    pub gcc_max: Option<String>,
+    pub env: Vec<(String, String)>,
 }
 
 impl<'m> Situation<'m> {
@@ -116,6 +118,7 @@ impl<'m> Situation<'m> {
                 || matches!(variant, Some(WheelVariant::Rocm { .. } | WheelVariant::Xpu)),
             cards,
             misfits: said.misfits.clone(),
+            gcc_max: said.gcc_max.clone(),
             env: facts.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
         }
     }
@@ -185,7 +188,9 @@ pub(super) fn capability(text: &str) -> Option<ComputeCapability> {
 fn cards(said: &Said, captures: &BTreeMap<String, String>, matrix: &Matrix) -> Vec<GpuMatch> {
     let by_capability = |capability: ComputeCapability| matrix.gpu(&capability.to_string()).ok();
     let named = captures.get("gpu").and_then(|name| matrix.gpu(name).ok());
-    let number = captures.get("capability").and_then(|text| capability(text));
+    let number = ["capability", "sm", "arch", "new", "old"]
+        .iter()
+        .find_map(|key| capability(captures.get(*key)?));
     // The number is the device's own word; a name may be shared by several.
     let first = match (named, number) {
         (Some(card), Some(number)) if card.capability != number => by_capability(number),
@@ -237,9 +242,14 @@ fn driver(said: &Said, captures: &BTreeMap<String, String>, matrix: &Matrix) -> 
     if let Some(version) = version {
         return Driver::place(DriverSpec::Oldest(version), matrix).ok();
     }
+    // The newest PTX that the driver takes tells its CUDA.
+    let by_ptx = captures.get("driver_ptx").and_then(|ptx| {
+        matrix.compilers.iter().find(|row| row.ptx_isa.as_ref() == Some(ptx)).map(|row| row.cuda)
+    });
     let cuda = captures
         .get("driver_cuda")
         .and_then(|text| driver_cuda(text))
+        .or(by_ptx)
         .or_else(|| nvml.and_then(|nvml| nvml.cuda))
         .or_else(|| smi.and_then(|smi| smi.cuda))?;
     // A CUDA without a branch of its own: of the branch below.

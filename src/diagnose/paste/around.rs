@@ -132,6 +132,14 @@ fn paths(draft: &mut Draft<'_>, raw: &str) {
             draft.platform(Rank::Passing, Platform::WindowsAmd64);
         }
     }
+    // `C:\Users\me>`, `PS D:\work>`, `File "E:\app\main.py"`.
+    if let Some((before, _)) = raw.split_once(":\\") {
+        let drive = before.chars().next_back().is_some_and(|c| c.is_ascii_uppercase());
+        let starts = before.len() < 2 || before[..before.len() - 1].ends_with([' ', '"', '\'']);
+        if drive && starts {
+            draft.platform(Rank::Passing, Platform::WindowsAmd64);
+        }
+    }
     if raw.contains("/usr/local/cuda-") || raw.contains("Computing Toolkit\\CUDA\\v") {
         static TOOLKIT: LazyLock<Regex> = LazyLock::new(|| {
             Regex::new(r"(?:/usr/local/cuda-|Computing Toolkit\\CUDA\\v)([0-9]{1,2}\.[0-9]{1,2})\b")

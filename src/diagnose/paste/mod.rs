@@ -57,7 +57,9 @@ pub struct Said {
     pub mentioned: bool,
     /// Accelerators of other makers that the text shows: `ROCm`, `Ascend`.
     pub others: Vec<String>,
-    /// Packages of which the text says that they do not go with torch: `xformers`.
+    /// Newest gcc that nvcc takes, as its own error says.
+    pub gcc_max: Option<String>,
+    /// Packages that do not go with torch, as the text says: `xformers`.
     pub misfits: Vec<String>,
 }
 

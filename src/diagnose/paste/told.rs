@@ -72,6 +72,17 @@ pub(super) fn line<'l, I: Iterator<Item = &'l str>>(
         draft.misfit(&normalise_name(other.unwrap_or("torchvision")));
     } else if body.contains("torchvision::nms") {
         draft.misfit("torchvision");
+    } else if let Some((_, after)) = split(body, "libbitsandbytes_cuda") {
+        // It looks for the library of torch's CUDA, unless a variable names another.
+        draft.misfit("bitsandbytes");
+        let build = format!("cu{}", leading_digits(after)).parse().ok();
+        if let Some(cuda) = build.and_then(WheelVariant::cuda) {
+            draft.torch_cuda(Rank::Asked, Some(cuda));
+        }
+    } else if let Some((_, after)) = split(body, "gcc versions later than ") {
+        let newest = leading_digits(after);
+        draft.see("newest gcc for nvcc", newest);
+        draft.said.gcc_max.get_or_insert_with(|| newest.to_owned());
     } else if let Some((_, after)) = split(body, "PyTorch settings found: CUDA_VERSION=") {
         // bitsandbytes: `CUDA_VERSION=124, Highest Compute Capability: 8.9.`
         let build = format!("cu{}", leading_digits(after)).parse().ok();
