@@ -4,10 +4,9 @@ use std::fmt::Write as _;
 
 use super::view::Build;
 use super::{Outcome, Subject};
-use crate::domain::DriverSpec;
 use crate::domain::{Code, CudaVersion, Finding, Severity};
 use crate::lock::Target;
-use crate::resolve::case::{Case, Driver, Libc};
+use crate::resolve::case::{Case, Libc};
 use crate::resolve::judge;
 
 /// The name of the check that compares with what is installed.
@@ -70,7 +69,7 @@ fn against(subject: &Subject<'_>, target: &Target, machine: &Case) -> Result<Str
     let name = format!("{}+{}", target.torch, target.variant);
     let case = Case {
         torch: name.parse().ok(),
-        driver: machine.driver.clone().or_else(|| place(subject)),
+        driver: machine.driver.clone(),
         gpus: machine.gpus.clone(),
         platform: Some(target.platform),
         allow_forward_compat: target.holds_compat(),
@@ -114,10 +113,6 @@ fn against(subject: &Subject<'_>, target: &Target, machine: &Case) -> Result<Str
         gpus.join(", ")
     ));
     Err(errors)
-}
-
-fn place(subject: &Subject<'_>) -> Option<Driver> {
-    Driver::place(DriverSpec::Oldest(subject.driver()?.value), subject.matrix).ok()
 }
 
 fn cards(machine: &Case) -> String {

@@ -103,6 +103,16 @@ impl<'s> Subject<'s> {
             .or_else(|| Some(Told::new(facts.smi.as_ref()?.told()?.driver?, "nvidia-smi")))
     }
 
+    /// The driver for `resolve`: its version, or the CUDA that it implements where only that was told.
+    pub(super) fn driver_spec(&self) -> Option<DriverSpec> {
+        if let Some(driver) = self.driver() {
+            return Some(DriverSpec::Oldest(driver.value));
+        }
+        let of_nvml = self.nvml().and_then(|nvml| nvml.cuda);
+        let of_smi = || self.facts.smi.as_ref()?.told()?.cuda;
+        of_nvml.or_else(of_smi).map(DriverSpec::Cuda)
+    }
+
     /// What NVML answered.
     pub(super) fn nvml(&self) -> Option<&'s Nvml> {
         self.facts.nvml.as_ref()?.told()
@@ -251,9 +261,7 @@ impl<'s> Subject<'s> {
     pub(super) fn case(&self) -> Case {
         let facts = self.facts;
         let torch = self.torch();
-        let driver = self
-            .driver()
-            .and_then(|d| Driver::place(DriverSpec::Oldest(d.value), self.matrix).ok());
+        let driver = self.driver_spec().and_then(|spec| Driver::place(spec, self.matrix).ok());
         Case {
             torch: torch.as_ref().and_then(Torch::for_case),
             gpus: self.cards(),

@@ -3,10 +3,12 @@
 use super::install::{install_lines, same_again};
 use super::view::{Build, Torch, only};
 use super::{Outcome, Subject, follows, nothing_here, user_driver};
-use crate::domain::{Code, CodeTarget, Finding, Severity, shown};
+use crate::domain::{
+    Code, CodeTarget, CudaVersion, DriverSpec, Finding, Platform, Severity, shown,
+};
 use crate::host::Answer;
 use crate::matrix::{CodeList, GpuMatch};
-use crate::resolve::case::Case;
+use crate::resolve::case::{Case, Driver};
 use crate::resolve::physics::{self, Served};
 use crate::resolve::{Judgement, judge};
 
@@ -146,57 +148,83 @@ pub fn driver_fits(subject: &Subject<'_>) -> Outcome {
             Outcome::Apart
         };
     };
-    let Some(driver) = subject.driver() else {
+    let case = subject.case();
+    let Some((driver, oldest)) = case.driver.as_ref().and_then(|d| Some((named(d), d.oldest?)))
+    else {
         return Outcome::Skipped(format!(
             "no driver told its version: whether it starts CUDA {cuda} is not known"
         ));
     };
     if user_driver::by_compat(subject) {
-        return Outcome::Passed(format!(
-            "CUDA {cuda} runs by cuda-compat on driver {}",
-            driver.value
-        ));
+        return Outcome::Passed(format!("CUDA {cuda} runs by cuda-compat on {driver}"));
     }
     if subject.is_jetson() {
         return Outcome::Skipped(format!(
             "whether this JetPack runs CUDA {cuda} stands in no table"
         ));
     }
-    let mut judgement = judged(subject);
-    if judgement.wheel.is_none()
-        && torch.release().is_none_or(|r| subject.matrix.release(r).is_none())
-    {
+    let starts = || Outcome::Passed(format!("{driver} starts CUDA {cuda}"));
+    let known = torch.release().is_some_and(|r| subject.matrix.release(r).is_some());
+    if !known {
         // No row for this torch; its CUDA is known all the same.
-        let platform = subject.case().platform();
-        let fit = physics::driver_fit(subject.matrix, cuda, driver.value, platform);
-        if fit == physics::DriverFit::TooOld && !subject.proven() {
-            let floor = physics::driver_floor(subject.matrix, cuda, platform, false);
-            let floor = floor.map_or_else(|| "a newer one".into(), |v| v.to_string());
-            return Outcome::Found(vec![
-                Finding::new(Code::DriverTooOld, Severity::Error, format!(
-                    "torch {} is built with CUDA {cuda}, which needs driver {floor} or newer; the driver is {}", torch.version, driver.value
-                ))
-                .fact(format!("driver {}", driver.value), &driver.source)
-                .help(format!("raise the driver to {floor}")),
-            ]);
+        let fit = physics::driver_fit(subject.matrix, cuda, oldest, case.platform());
+        if fit != physics::DriverFit::TooOld || subject.proven() {
+            return starts();
         }
-        return Outcome::Passed(format!("driver {} starts CUDA {cuda}", driver.value));
+        let floor = physics::driver_floor(subject.matrix, cuda, case.platform(), false);
+        let floor = floor.map_or_else(|| "a newer one".into(), |v| v.to_string());
+        return Outcome::Found(vec![
+            Finding::new(Code::DriverTooOld, Severity::Error, format!(
+                "torch {} is built with CUDA {cuda}, which needs driver {floor} or newer; the machine has {driver}", torch.version
+            ))
+            .help(format!("raise the driver to {floor}")),
+        ]);
     }
-    // Lists of code are those of PyTorch's own wheels; imported ones are judged by `torch-has-code`.
+    // PTX is a question of the list of code, which `torch-has-code` asks torch itself for.
     let by_ptx = |f: &Finding| f.message.contains(" serves ");
-    let own_list = torch.told().is_some_and(|t| t.arch_list.is_some());
-    judgement.findings.retain(|f| !by_ptx(f) || torch.wheel && !own_list);
-    let mut findings = only(judgement.findings, &[Code::DriverTooOld]);
+    let own_list =
+        torch.told().is_some_and(|t| t.arch_list.as_ref().is_some_and(|l| !l.is_empty()));
+    let mut findings = only(judged(subject).findings, &[Code::DriverTooOld]);
+    findings.retain(|f| !by_ptx(f) || torch.wheel && !own_list);
     for finding in &mut findings {
+        // A branch that stands for its CUDA is nobody's version.
+        finding.message = finding
+            .message
+            .replace(&format!("the driver is {oldest}"), &format!("the machine has {driver}"));
         add_forward(subject, finding);
+        if subject.in_wsl() {
+            of_windows(subject, cuda, finding);
+        }
         // Another wheel is less work than another driver, which all that runs on the machine shares.
         finding.help.retain(|help| !help.starts_with("take torch"));
         finding.help.splice(0..0, install_lines(subject, &torch));
     }
-    if findings.is_empty() {
-        Outcome::Passed(format!("driver {} starts CUDA {cuda}", driver.value))
-    } else {
-        Outcome::Found(findings)
+    if findings.is_empty() { starts() } else { Outcome::Found(findings) }
+}
+
+/// A driver by what was told of it: `driver 570.86.15`, `a driver of CUDA 12.8`.
+fn named(driver: &Driver) -> String {
+    match driver.spec {
+        DriverSpec::Cuda(cuda) => format!("a driver of CUDA {cuda}"),
+        _ => format!("driver {}", driver.spec),
+    }
+}
+
+/// Below WSL the driver is that of Windows, whose numbers are others.
+fn of_windows(subject: &Subject<'_>, cuda: CudaVersion, finding: &mut Finding) {
+    let floor = |platform| physics::driver_floor(subject.matrix, cuda, platform, false);
+    let (Some(linux), Some(windows)) =
+        (floor(subject.case().platform()), floor(Platform::WindowsAmd64))
+    else {
+        return;
+    };
+    let (linux, windows) = (linux.to_string(), windows.to_string());
+    finding.message = finding.message.replace(&linux, &windows);
+    for fact in &mut finding.facts {
+        fact.text = fact.text.replace(&linux, &windows);
+    }
+    for help in finding.help.iter_mut().filter(|help| help.starts_with("raise the driver")) {
+        *help = format!("raise the driver in Windows to {windows}");
     }
 }
 
@@ -267,6 +295,34 @@ pub fn has_code(subject: &Subject<'_>) -> Outcome {
     Outcome::Passed(format!("has code for {}", names.join(", ")))
 }
 
+/// PTX alone serves a card: the driver must implement the CUDA that it was written by.
+fn by_ptx(subject: &Subject<'_>, torch: &Torch<'_>, card: &GpuMatch, ptx: CodeTarget) -> Finding {
+    let case = subject.case();
+    let driver = case.driver.as_ref().and_then(|d| d.oldest);
+    let (name, capability) = (&card.name, card.capability);
+    if let (Build::Cuda(cuda), Some(driver)) = (&torch.build, driver)
+        && !user_driver::by_compat(subject)
+        && !subject.proven()
+        && physics::driver_fit(subject.matrix, *cuda, driver, case.platform())
+            == physics::DriverFit::MinorCompat
+    {
+        let native = physics::native_floor(subject.matrix, *cuda, case.platform());
+        let native = native.map_or_else(|| "a newer one".into(), |v| v.to_string());
+        return Finding::new(Code::DriverTooOld, Severity::Error, format!(
+            "torch {} serves {name} ({capability}) only by {ptx}, and PTX of CUDA {cuda} needs driver {native} or newer: minor-version compatibility does not cover PTX", torch.version
+        ))
+        .help("take a build with machine code for the card")
+        .help(format!("raise the driver to {native}"));
+    }
+    Finding::new(
+        Code::OkViaPtxJit,
+        Severity::Note,
+        format!(
+            "{name} ({capability}) is served by {ptx}: the driver compiles it at the first start, which takes minutes"
+        ),
+    )
+}
+
 /// How to use the other cards alone.
 fn leave_out(subject: &Subject<'_>) -> String {
     let devices = subject.cuda().map(|c| c.devices.as_slice()).unwrap_or_default();
@@ -301,14 +357,19 @@ fn by_own_list(
         };
         match physics::served(subject.matrix, &code, None, card.capability) {
             Served::Exact(_) | Served::SameMajor(_) | Served::Unknown => (),
-            Served::Ptx(ptx) => findings.push(fact(Finding::new(Code::OkViaPtxJit, Severity::Note, format!(
-                "{} ({}) is served by {ptx}: the driver compiles it at the first start, which takes minutes", card.name, card.capability
-            )))),
+            Served::Ptx(ptx) => findings.push(fact(by_ptx(subject, torch, card, ptx))),
             Served::Nothing => {
-                let mut finding = fact(Finding::new(Code::ArchNotInBinary, Severity::Error, format!(
-                    "torch {} has no code that {} (compute capability {}) can run", torch.version, card.name, card.capability
-                )));
-                let same = told.iter().find(|f| f.code == Code::ArchNotInBinary && f.message.contains(&card.name));
+                let mut finding = fact(Finding::new(
+                    Code::ArchNotInBinary,
+                    Severity::Error,
+                    format!(
+                        "torch {} has no code that {} (compute capability {}) can run",
+                        torch.version, card.name, card.capability
+                    ),
+                ));
+                let same = told
+                    .iter()
+                    .find(|f| f.code == Code::ArchNotInBinary && f.message.contains(&card.name));
                 finding.help = same.map(|f| f.help.clone()).unwrap_or_default();
                 finding.help.retain(|help| !help.ends_with("has code for it"));
                 let lines = install_lines(subject, torch);
