@@ -248,8 +248,7 @@ pub fn started(subject: &Subject<'_>) -> Outcome {
         line.contains("RmInitAdapter failed") || line.contains("rm_init_adapter failed")
     });
     let Some(line) = failed else { return Outcome::Apart };
-    let gone =
-        subject.facts.pci.as_ref().is_some_and(|pci| subject.devices().len() < pci.value.len());
+    let gone = subject.devices().is_empty() || !super::gpu::seen_all(subject);
     if explains_cards(subject) || errors(&super::gpu::alive(subject)) || !gone {
         return Outcome::Apart;
     }

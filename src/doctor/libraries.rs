@@ -25,9 +25,11 @@ fn brought(soname: &str) -> bool {
     BROUGHT.iter().any(|name| soname.starts_with(name))
 }
 
-/// In a Python environment: beside torch, where the wheels put it.
+/// In a Python environment, beside torch, where the wheels put it; or in uv's cache that it links to.
 fn of_wheels(path: &str) -> bool {
-    path.contains("/site-packages/") || path.contains("/dist-packages/")
+    ["/site-packages/", "/dist-packages/", "/archive-v0/"]
+        .iter()
+        .any(|folder| path.contains(folder))
 }
 
 /// `libraries-of-the-wheel`: torch has mapped the libraries that came with it.

@@ -1,6 +1,7 @@
 //! The user-mode driver: which libcuda the loader picks, whether it belongs to the kernel module,
 //! the device nodes it opens, and what it answers.
 
+use super::view::is_card_node;
 use super::{Outcome, Subject, container, errors, follows};
 use crate::domain::{Code, Finding, Severity};
 use crate::host::{Answer, Failure, LoaderFile, Node};
@@ -245,8 +246,19 @@ pub fn nodes(subject: &Subject<'_>) -> Outcome {
     if subject.in_wsl() || subject.is_jetson() || subject.driver().is_none() {
         return Outcome::Apart;
     }
+    // A job that was given some of the cards may not open the others, and nobody needs the nodes of
+    // MIG's capabilities and of displays.
+    if subject.cuda_works() {
+        return Outcome::Passed("device nodes can be opened".into());
+    }
+    let needed =
+        |path: &str| is_card_node(path) || matches!(path, "/dev/nvidiactl" | "/dev/nvidia-uvm");
     let refused = |word: &str| -> Vec<&Node> {
-        nodes.value.iter().filter(|n| n.refused.as_deref() == Some(word)).collect()
+        let with = |node: &&Node| node.refused.as_deref() == Some(word) && needed(&node.path);
+        let list: Vec<&Node> = nodes.value.iter().filter(with).collect();
+        let cards = list.iter().filter(|node| is_card_node(&node.path)).count();
+        let all = Some(cards) == subject.card_nodes() || cards < list.len();
+        if all { list } else { Vec::new() }
     };
     let paths =
         |list: &[&Node]| list.iter().map(|n| n.path.as_str()).collect::<Vec<_>>().join(", ");
@@ -320,7 +332,7 @@ pub fn nodes(subject: &Subject<'_>) -> Outcome {
     }
     let uvm = nodes.value.iter().find(|n| n.path == "/dev/nvidia-uvm");
     let broken = uvm.is_none_or(|node| node.refused.is_some());
-    if broken && !subject.cuda_works() {
+    if broken {
         let module = subject.loaded("nvidia_uvm");
         let state = uvm.and_then(|n| n.refused.clone()).unwrap_or_else(|| "missing".into());
         let finding = Finding::new(

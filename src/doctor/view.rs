@@ -6,7 +6,7 @@ use crate::domain::{
     ComputeCapability, CudaVersion, DriverSpec, DriverVersion, Finding, Package, PythonVersion,
     Severity, TorchRelease, TorchVersion, WheelVariant,
 };
-use crate::host::{Cuda, Device, Failure, Nvml, Product, Python, Told, TorchTold};
+use crate::host::{Cuda, Device, Failure, Nvml, PciCard, Product, Python, Told, TorchTold};
 use crate::matrix::{GpuMatch, Matrix};
 use crate::resolve::case::{Case, Driver};
 use crate::resolve::{Judgement, judge};
@@ -189,19 +189,17 @@ impl<'s> Subject<'s> {
     /// Device nodes of cards: `/dev/nvidia0`, `/dev/nvidia1` ... `None`: nobody looked.
     pub(super) fn card_nodes(&self) -> Option<usize> {
         let nodes = self.facts.nodes.as_ref()?;
-        let is_card = |path: &str| {
-            path.strip_prefix("/dev/nvidia").is_some_and(|number| {
-                !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
-            })
-        };
-        Some(nodes.value.iter().filter(|node| is_card(&node.path)).count())
+        Some(nodes.value.iter().filter(|node| is_card_node(&node.path)).count())
     }
 
     /// Cards of the machine, each product once, whoever may use them.
     pub(super) fn physical(&self) -> Vec<GpuMatch> {
         let facts = self.facts;
         let mut list = Vec::new();
-        for card in facts.pci.iter().flat_map(|pci| &pci.value) {
+        // What is set aside for a virtual machine is none of this driver's cards.
+        let ours =
+            |card: &&PciCard| card.driver.as_deref() != Some("vfio-pci") || self.driver().is_none();
+        for card in facts.pci.iter().flat_map(|pci| &pci.value).filter(ours) {
             let id = card.device.trim_start_matches("0x").to_ascii_uppercase();
             let row = self.matrix.gpus.iter().find(|gpu| gpu.pci_ids.contains(&id));
             list.extend(row.and_then(|gpu| place(self.matrix, &gpu.id, None)));
@@ -294,6 +292,12 @@ impl<'s> Subject<'s> {
         let packages = torch.python.packages.iter().filter(|(name, _)| known(name));
         packages.filter_map(|(name, version)| format!("{name}=={version}").parse().ok()).collect()
     }
+}
+
+/// `/dev/nvidia0`, and not `/dev/nvidiactl`.
+pub fn is_card_node(path: &str) -> bool {
+    path.strip_prefix("/dev/nvidia")
+        .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// `3.12` of `3.12.4`.
