@@ -4,6 +4,7 @@
 //! their versions must survive as text (`3.10`), each value keeps its line, and what another tool
 //! adds to its own format tomorrow must not stop us. Depth, nodes and aliases are bounded.
 
+use crate::domain::Order as _;
 use std::collections::{BTreeMap, BTreeSet};
 
 use granit_parser::{Event, Parser, ScalarStyle};
@@ -265,7 +266,7 @@ fn toml_table(
         let entry = Key { text: key.get_ref().to_string(), line: lines.at(at) };
         entries.push((at, (entry, toml_value(value, text, lines, depth + 1)?)));
     }
-    entries.sort_by_key(|(at, _)| *at);
+    entries.order_by_key(|(at, _)| *at);
     Ok(Value::Map(entries.into_iter().map(|(_, entry)| entry).collect()))
 }
 

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 
 use super::args::{Explain, Format};
 use super::output::Output;
-use crate::domain::{Code, shown};
+use crate::domain::{Code, Order as _, shown};
 use crate::error::{Error, Exit};
 use crate::matrix::Matrix;
 use crate::report::explain::{self, Explained};
@@ -62,7 +62,7 @@ fn stranger(given: &str, matrix: &Matrix) -> Error {
         .map(|word| (strsim::jaro_winkler(&lower, word), word))
         .filter(|(score, _)| *score > 0.8)
         .collect();
-    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    near.order_by(|a, b| b.0.total_cmp(&a.0));
     let near: Vec<_> = near.iter().take(3).map(|(_, word)| format!("`{word}`")).collect();
     let asked = if near.is_empty() {
         String::new()

@@ -1,5 +1,6 @@
 //! `gpuseal matrix`
 
+use crate::domain::Order as _;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -98,7 +99,7 @@ fn no_row(wanted: &str, rows: &[Row]) -> Error {
         })
         .filter(|(score, _)| *score > 0.85)
         .collect();
-    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    near.order_by(|a, b| b.0.total_cmp(&a.0));
     let help = if near.is_empty() {
         let tables: Vec<_> = counts(rows).into_iter().map(|(t, _)| t).collect();
         format!("tables are {}; `gpuseal matrix list TABLE` lists keys", tables.join(", "))

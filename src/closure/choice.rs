@@ -11,7 +11,7 @@ use pep440_rs::{Version, VersionSpecifiers};
 use super::demand::{Decided, Demand};
 use super::error::NoFile;
 use super::{Ask, Error, Known, Wish, machine};
-use crate::domain::shown;
+use crate::domain::{Gather as _, shown};
 use crate::index::page::{File, Page, Status};
 use crate::index::wheel::{Machine, Rank, WheelName};
 use crate::lock::{Index, Target};
@@ -243,7 +243,7 @@ impl<'a> Picky<'a> {
             why
         } else {
             let versions: BTreeSet<Version> =
-                self.candidates(name, page, decided).map(|candidate| candidate.version).collect();
+                self.candidates(name, page, decided).map(|candidate| candidate.version).gather();
             let admitted: Vec<_> = page
                 .files
                 .iter()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use url::Url;
 
 use super::{Closure, Error, Member, Wish};
-use crate::domain::{CudaVersion, Glibc, ParseError, Sha256};
+use crate::domain::{CudaVersion, Gather as _, Glibc, ParseError, Sha256};
 use crate::index::archive;
 use crate::index::wheel::WheelName;
 use crate::lock::{
@@ -45,7 +45,7 @@ pub struct Disagreement {
 pub fn fill(wish: &Wish<'_>, closure: Closure) -> Result<Filled, Error> {
     let mut target = wish.target.clone();
     let decided: BTreeMap<String, Package> =
-        target.packages.drain(..).map(|p| (p.name.to_string(), p)).collect();
+        target.packages.drain(..).map(|p| (p.name.to_string(), p)).gather();
     for (name, member) in &closure.members {
         let row = package(name, member, decided.get(name)).map_err(|why| Error::Unholdable {
             target: wish.target.name.to_string(),

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use super::Said;
 use super::search::{Found, Search};
 use super::situation::{Situation, TRAIN, package};
-use crate::domain::{Code, DriverSpec, Finding, GpuKind, Platform, Severity, WheelVariant};
+use crate::domain::{
+    Code, DriverSpec, Finding, GpuKind, Order as _, Platform, Severity, WheelVariant,
+};
 use crate::matrix::{CodeList, Compiler, Matrix};
 use crate::resolve::case::{Case, Driver};
 use crate::resolve::physics::{self, Served};
@@ -117,7 +119,7 @@ fn served_names(here: &Situation<'_>) -> String {
         .iter()
         .map(|card| format!("sm_{}{}", card.capability.major, card.capability.minor))
         .collect();
-    names.sort();
+    names.order();
     names.dedup();
     names.join(" and ")
 }

@@ -6,7 +6,7 @@ use super::Said;
 use super::advice::for_cause;
 use super::situation::Situation;
 use crate::doctor::{Link, Outcome, Subject, examine};
-use crate::domain::{Code, DriverSpec, Finding, Severity};
+use crate::domain::{Code, DriverSpec, Finding, Order as _, Severity};
 use crate::host::Answer;
 use crate::matrix::{CodeList, Matrix};
 use crate::resolve::case::Case;
@@ -31,7 +31,7 @@ pub fn hidden(said: &Said, matrix: &Matrix) -> Vec<Finding> {
         of_machine(said, matrix).into_iter().filter(|f| !(known && f.code == Code::NoDevice)),
     );
     // The earlier link of the chain first.
-    findings.sort_by_key(|finding| finding.code);
+    findings.order_by_key(|finding| finding.code);
     findings
 }
 

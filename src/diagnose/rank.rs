@@ -8,7 +8,7 @@ use super::hidden::hidden;
 use super::scan::{Scan, squeezed};
 use super::situation::Situation;
 use super::{Diagnosis, Hit, Match, Role, Said, filled, weight};
-use crate::domain::{Code, Finding, Severity, shown};
+use crate::domain::{Code, Finding, Gather as _, Order as _, Severity, shown};
 use crate::matrix::{Certainty, Matrix, Tells};
 
 /// Puts the hits in order and into words.
@@ -19,13 +19,13 @@ pub(super) fn rank(
     matrix: &Matrix,
 ) -> Diagnosis {
     let hidden_by_others: BTreeSet<&str> =
-        hits.iter().flat_map(|hit| hit.message.hides.iter().map(String::as_str)).collect();
+        hits.iter().flat_map(|hit| hit.message.hides.iter().map(String::as_str)).gather();
     let role = |hit: &Hit<'_>| match hit.message.tells {
         _ if hidden_by_others.contains(hit.message.id.as_str()) => Role::Consequence,
         Tells::Hint => Role::Hint,
         _ => Role::Other,
     };
-    hits.sort_by_key(|hit| (role(hit), weight(hit.message), hit.first));
+    hits.order_by_key(|hit| (role(hit), weight(hit.message), hit.first));
     let first = hits.first().filter(|hit| role(hit) == Role::Other);
     let named = first.is_some_and(|hit| hit.message.tells == Tells::Cause);
     // What several causes end in is no second trouble beside a cause.
@@ -68,7 +68,7 @@ pub(super) fn rank(
         .iter()
         .filter(|m| matches!(m.role, Role::Root | Role::Other))
         .map(|m| m.code)
-        .collect();
+        .gather();
     findings.retain(|finding| !spoken.contains(&finding.code));
     let read = std::mem::take(&mut said.seen);
     Diagnosis { verdict, matches, findings, read, lines: scan.lines }

@@ -1,7 +1,7 @@
 //! The nearest build of torch that runs in a situation.
 
 use super::situation::{Situation, TRAIN};
-use crate::domain::{Code, CudaVersion, Platform, PythonTag, Severity, TorchRelease};
+use crate::domain::{Code, CudaVersion, Order as _, Platform, PythonTag, Severity, TorchRelease};
 use crate::matrix::{Matrix, Release, Variant};
 use crate::resolve::case::Case;
 use crate::resolve::judge::{DriverBounds, Judgement};
@@ -80,7 +80,7 @@ impl<'s, 'm> Search<'s, 'm> {
                         .filter_map(|v| self.judged(release, v, driver, python))
                         .collect();
                     builds.retain(wanted);
-                    builds.sort_by_key(|found| self.rank(found));
+                    builds.order_by_key(|found| self.rank(found));
                     builds.into_iter().next()
                 })
             },
@@ -111,7 +111,7 @@ impl<'s, 'm> Search<'s, 'm> {
         };
         let line = |r: &Release| r.version.line();
         let position = |of: (u16, u16)| i32::from(of.0) * 1000 + i32::from(of.1);
-        list.sort_by_key(|release| {
+        list.order_by_key(|release| {
             let away = position(line(release)) - position(from.line());
             let wrong_way = (up && away < 0) || (!up && away > 0);
             let patch = std::cmp::Reverse(release.version);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::Said;
 use crate::domain::{
-    CodeTarget, ComputeCapability, CudaVersion, DriverSpec, DriverVersion, Package, Platform,
-    PythonVersion, TorchRelease, TorchVersion, WheelVariant,
+    CodeTarget, ComputeCapability, CudaVersion, DriverSpec, DriverVersion, Gather as _, Package,
+    Platform, PythonVersion, TorchRelease, TorchVersion, WheelVariant,
 };
 use crate::host::{Answer, Device};
 use crate::matrix::{GpuMatch, Matrix};
@@ -84,7 +84,7 @@ impl<'m> Situation<'m> {
             || cards.iter().any(kind)
             || (maker && system.platform != Some(Platform::LinuxAmd64));
         let installed = python.into_iter().flat_map(|python| &python.packages);
-        let mut with: BTreeMap<&String, &String> = said.wanted.iter().collect();
+        let mut with: BTreeMap<&String, &String> = said.wanted.iter().gather();
         with.extend(installed);
         Self {
             matrix,

@@ -6,7 +6,7 @@ use super::install::{pip, same_again};
 use super::view::{Build, only};
 use super::wheel::has_code;
 use super::{Outcome, Subject};
-use crate::domain::{Code, CudnnVersion, Finding, Platform, Severity};
+use crate::domain::{Code, CudnnVersion, Finding, Gather as _, Platform, Severity};
 use crate::resolve::case::Case;
 use crate::resolve::judge;
 use crate::resolve::judge::code_text;
@@ -47,7 +47,7 @@ pub fn cuda_packages(subject: &Subject<'_>) -> Outcome {
     let mut findings = Vec::new();
     let major = |name: &str| name.rsplit_once("-cu").and_then(|(_, n)| n.parse::<u16>().ok());
     let other: BTreeSet<_> =
-        ours.iter().filter_map(|(name, _)| major(name)).filter(|m| *m != cuda.major).collect();
+        ours.iter().filter_map(|(name, _)| major(name)).filter(|m| *m != cuda.major).gather();
     for major in other {
         let names: Vec<_> = ours
             .iter()

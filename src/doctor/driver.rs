@@ -2,7 +2,7 @@
 
 use super::view::{counted, only};
 use super::{Outcome, Subject, errors};
-use crate::domain::{Code, DriverVersion, Finding, Severity};
+use crate::domain::{Code, DriverVersion, Finding, Order as _, Severity};
 use crate::host::Told;
 use crate::resolve::case::Case;
 
@@ -173,7 +173,7 @@ pub fn drives_cards(subject: &Subject<'_>) -> Outcome {
         let names: Vec<_> = gpus.iter().map(|g| g.name.as_str()).collect();
         Outcome::Passed(format!("drives {}", counted(names)))
     } else {
-        findings.sort_by_key(|f| f.severity);
+        findings.order_by_key(|f| f.severity);
         Outcome::Found(findings)
     }
 }

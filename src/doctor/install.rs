@@ -2,7 +2,7 @@
 
 use super::Subject;
 use super::view::{Build, Torch};
-use crate::domain::{Code, TorchRelease, WheelVariant};
+use crate::domain::{Code, Order as _, TorchRelease, WheelVariant};
 use crate::host::Python;
 use crate::matrix::Variant;
 use crate::resolve::case::Case;
@@ -78,7 +78,7 @@ fn nearest(subject: &Subject<'_>, from: Option<TorchRelease>) -> Option<Fit> {
     let at = |line: (u16, u16)| lines.iter().position(|l| *l == line);
     let own = from.and_then(|from| at(from.line())).unwrap_or(lines.len());
     let mut order: Vec<usize> = (0..lines.len()).collect();
-    order.sort_by_key(|line| (line.abs_diff(own), *line < own));
+    order.order_by_key(|line| (line.abs_diff(own), *line < own));
     order.into_iter().find_map(|line| {
         let of_line = releases.iter().rev().filter(|r| r.version.line() == lines[line]);
         of_line.map(|r| r.version).find_map(|version| build_for(subject, version, true))

@@ -2,7 +2,7 @@
 
 use super::view::{Build, only};
 use super::{Outcome, Subject};
-use crate::domain::{Code, Finding, Severity};
+use crate::domain::{Code, Finding, Order as _, Severity};
 use crate::resolve::case::Case;
 
 /// Sonames of CUDA libraries that torch's wheels bring.
@@ -108,7 +108,7 @@ pub fn mapped(subject: &Subject<'_>) -> Outcome {
             told.mapped.keys().filter(|n| brought(n)).count()
         ))
     } else {
-        findings.sort_by_key(|f| f.severity);
+        findings.order_by_key(|f| f.severity);
         Outcome::Found(findings)
     }
 }

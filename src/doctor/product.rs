@@ -2,7 +2,7 @@
 
 use super::view::counted;
 use super::{Outcome, Subject, follows};
-use crate::domain::{Code, Finding, Severity, shown};
+use crate::domain::{Code, Finding, Order as _, Severity, shown};
 use crate::host::Answer;
 
 /// `product`: the product is right on every device that torch sees.
@@ -43,7 +43,7 @@ pub fn product(subject: &Subject<'_>) -> Outcome {
         }
     }
     if !findings.is_empty() {
-        findings.sort_by_key(|f| f.severity);
+        findings.order_by_key(|f| f.severity);
         return Outcome::Found(findings);
     }
     let right: Vec<_> = products.iter().filter(|p| p.right == Some(true)).collect();

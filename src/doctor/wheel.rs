@@ -4,7 +4,7 @@ use super::install::{install_lines, same_again};
 use super::view::{Build, Torch, only};
 use super::{Outcome, Subject, follows, nothing_here, user_driver};
 use crate::domain::{
-    Code, CodeTarget, CudaVersion, DriverSpec, Finding, Platform, Severity, shown,
+    Code, CodeTarget, CudaVersion, DriverSpec, Finding, Order as _, Platform, Severity, shown,
 };
 use crate::host::Answer;
 use crate::matrix::{CodeList, GpuMatch};
@@ -277,7 +277,7 @@ pub fn has_code(subject: &Subject<'_>) -> Outcome {
         }
     }
     if findings.iter().any(|f| f.severity < Severity::Note) {
-        findings.sort_by_key(|f| f.severity);
+        findings.order_by_key(|f| f.severity);
         return Outcome::Found(findings);
     }
     if list.is_none()

@@ -8,6 +8,7 @@ mod condition;
 mod digest;
 mod finding;
 mod gpu;
+mod order;
 mod package;
 mod platform;
 mod version;
@@ -17,6 +18,7 @@ pub use condition::{Compare, Condition, Setting, Variable};
 pub use digest::{Hasher, Sha256};
 pub use finding::{Code, Fact, Finding, Place, Severity};
 pub use gpu::{CodeTarget, ComputeCapability, GpuKind, KernelModule, Suffix, gpu_key};
+pub use order::{Gather, Order};
 pub use package::{
     OUR_INDEX, Package, extras, held, in_brackets, is_held, names_end_well, normalise_name,
     our_constraint,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::machine::{Machine, version_in};
 use super::{Cdi, Engines, Told, container};
-use crate::domain::DriverVersion;
+use crate::domain::{DriverVersion, Gather as _};
 
 /// Engines, and how each is asked for its version. None of these asks a daemon.
 const ENGINES: &[(&str, &str)] = &[
@@ -211,8 +211,7 @@ fn summary(machine: &Machine, path: String, spec: &Spec) -> Cdi {
         edits.device_nodes.iter().map(|node| node.host_path.as_deref().unwrap_or(&node.path))
     });
     let hooks = edits().flat_map(|edits| edits.hooks.iter().map(|hook| hook.path.as_str()));
-    let named: BTreeSet<&str> =
-        mounts.chain(nodes).chain(hooks).filter(|p| !p.is_empty()).collect();
+    let named: BTreeSet<&str> = mounts.chain(nodes).chain(hooks).filter(|p| !p.is_empty()).gather();
     let missing =
         named.into_iter().filter(|path| !machine.exists(path)).map(str::to_owned).collect();
     let devices = spec.devices.iter().map(|device| match &device.name {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::machine::Machine;
 use super::{Module, ModuleFile, Told};
-use crate::domain::{DriverVersion, KernelModule, shown};
+use crate::domain::{DriverVersion, KernelModule, Order as _, shown};
 
 /// What the kernel module says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,7 +144,7 @@ pub(super) fn loaded(machine: &Machine) -> Option<Told<Vec<String>>> {
         .filter(matters)
         .map(str::to_owned)
         .collect();
-    names.sort();
+    names.order();
     Some(Told::new(names, LOADED))
 }
 

@@ -1,5 +1,6 @@
 //! Where facts are read: this machine, or a folder that is laid out like one.
 
+use crate::domain::Order as _;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
@@ -74,7 +75,7 @@ impl Machine {
     /// What could not be looked at so far, in a stable order.
     pub fn all_missed(&self) -> Vec<Unread> {
         let mut list = self.unread.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        list.sort_by(|a, b| (&a.what, &a.why).cmp(&(&b.what, &b.why)));
+        list.order_by(|a, b| (&a.what, &a.why).cmp(&(&b.what, &b.why)));
         list.dedup();
         list
     }
@@ -127,7 +128,7 @@ impl Machine {
                 let name =
                     |entry: std::fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
                 let mut names: Vec<String> = entries.filter_map(Result::ok).map(name).collect();
-                names.sort();
+                names.order();
                 Some(names)
             }
             Err(err) => {

@@ -1,5 +1,6 @@
 //! Facts as a file that replays anywhere, and that tells nothing about who they were taken from.
 
+use crate::domain::Order as _;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -168,7 +169,7 @@ impl Names {
             .map(|name| regex::escape(&name))
             .collect();
         // Of several that begin alike the first would win.
-        names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+        names.order_by_key(|name| std::cmp::Reverse(name.len()));
         let words = (!names.is_empty())
             .then(|| Regex::new(&format!(r"(?i)\b(?:{})\b", names.join("|"))).ok())
             .flatten();

@@ -9,7 +9,7 @@ use super::values::{
     Address, Asked, Contents, Fetched, Index, LockedFile, Mirrored, Mode, Origin, Serving, Standin,
 };
 use super::{Base, Driver, Error, Gpu, Image, Lockfile, MatrixStamp, Package, Target, v1};
-use crate::domain::{ParseError, Sha256};
+use crate::domain::{Gather as _, ParseError, Sha256};
 
 /// Reads every text of a file into its type; the first that is none is the error.
 pub(super) fn lockfile(file: &v1::File, name: &str) -> Result<Lockfile, Error> {
@@ -361,7 +361,7 @@ pub(super) fn index_rows(
     folders: &BTreeMap<String, String>,
 ) -> Vec<v1::IndexRow> {
     let names: BTreeSet<_> =
-        targets.iter().flat_map(|t| t.package.iter().map(|p| p.index.as_str())).collect();
+        targets.iter().flat_map(|t| t.package.iter().map(|p| p.index.as_str())).gather();
     names
         .into_iter()
         .filter_map(|name| {

@@ -1,5 +1,6 @@
 //! What changed from one lock to another, field by field.
 
+use crate::domain::Gather as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -299,7 +300,7 @@ fn compare(target: Option<&str>, old: &Facts, new: &Facts, changes: &mut Vec<Cha
             push(field.clone(), Some(before), None);
         }
     }
-    let names: BTreeSet<_> = old.rows.keys().chain(new.rows.keys()).collect();
+    let names: BTreeSet<_> = old.rows.keys().chain(new.rows.keys()).gather();
     for name in names {
         let (kind, key) = name;
         match (old.rows.get(name), new.rows.get(name)) {

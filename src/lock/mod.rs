@@ -30,7 +30,7 @@ pub use values::{
 
 use crate::domain::{
     CodeTarget, ComputeCapability, CudaVersion, CudnnVersion, DriverSpec, DriverVersion, Glibc,
-    Platform, PythonVersion, Sha256, TorchRelease, WheelVariant,
+    Order as _, Platform, PythonVersion, Sha256, TorchRelease, WheelVariant,
 };
 use crate::matrix::{Matrix, UvImage};
 use crate::resolve::physics::Served;
@@ -306,10 +306,10 @@ fn target(stack: &Stack, uv: Option<&UvImage>) -> v1::Target {
     let text = |value: Option<&dyn ToString>| value.map(ToString::to_string);
     let index = if stack.from_pypi { Index::Pypi } else { Index::Pytorch(stack.variant) };
     let mut gpus: Vec<_> = stack.gpus.iter().collect();
-    gpus.sort_by(|a, b| (a.gpu.capability, &a.gpu.given).cmp(&(b.gpu.capability, &b.gpu.given)));
+    gpus.order_by(|a, b| (a.gpu.capability, &a.gpu.given).cmp(&(b.gpu.capability, &b.gpu.given)));
     gpus.dedup_by(|a, b| a.gpu.given == b.gpu.given);
     let mut packages: Vec<_> = stack.packages.iter().map(package).collect();
-    packages.sort_by(|a, b| a.name.cmp(&b.name));
+    packages.order_by(|a, b| a.name.cmp(&b.name));
     let (builder, builder_tag) = stack.base.builder.clone().unzip();
     v1::Target {
         name: stack.target.clone(),

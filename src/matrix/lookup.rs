@@ -6,7 +6,7 @@ use super::{
 };
 use crate::domain::{
     CodeTarget, ComputeCapability, CudaVersion, CudnnVersion, DriverVersion, GpuKind, KernelModule,
-    Platform, Suffix, TorchRelease, WheelVariant, gpu_key, shown,
+    Order as _, Platform, Suffix, TorchRelease, WheelVariant, gpu_key, shown,
 };
 
 /// A GPU that a user named, found.
@@ -143,7 +143,7 @@ impl Matrix {
         };
         let mut near: Vec<_> =
             self.gpus.iter().filter_map(nearest).filter(|(score, _)| *score > 0.8).collect();
-        near.sort_by(|a, b| {
+        near.order_by(|a, b| {
             b.0.total_cmp(&a.0).then(a.1.len().cmp(&b.1.len())).then(a.1.cmp(&b.1))
         });
         near.into_iter().take(3).map(|(_, name)| name).collect()
@@ -152,7 +152,7 @@ impl Matrix {
     fn near_capabilities(&self, wanted: ComputeCapability) -> Vec<String> {
         let mut all: Vec<_> =
             self.generations.iter().flat_map(|g| &g.capabilities).copied().collect();
-        all.sort_by_key(|c| {
+        all.order_by_key(|c| {
             (i32::from(c.major) * 10 + i32::from(c.minor))
                 .abs_diff(i32::from(wanted.major) * 10 + i32::from(wanted.minor))
         });

@@ -9,6 +9,7 @@ mod model;
 mod raw;
 mod rows;
 
+use crate::domain::Order as _;
 use std::io::Read as _;
 use std::path::Path;
 
@@ -144,6 +145,6 @@ pub fn read_inputs(path: &Path) -> Result<Vec<Input>, Error> {
     if inputs.is_empty() {
         return Err(Error::Empty(path.display().to_string()));
     }
-    inputs.sort_by(|a, b| a.name.cmp(&b.name));
+    inputs.order_by(|a, b| a.name.cmp(&b.name));
     Ok(inputs)
 }

@@ -9,7 +9,10 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::{ImageName, Kind, Options, Pull, Runtime, smoke};
-use crate::domain::{ComputeCapability, DriverVersion, Platform, PythonVersion, Sha256, Suffix};
+use crate::domain::{
+    ComputeCapability, DriverVersion, Gather as _, Order as _, Platform, PythonVersion, Sha256,
+    Suffix,
+};
 use crate::lock::{self, Fetched, Index, Lockfile, Mode, Repository, Serving, Tag};
 
 /// Image that brings the installer, for locks of revision 0, which name none.
@@ -305,7 +308,7 @@ impl Target {
         image: Option<&ImageName>,
     ) -> Self {
         let mut requested: Vec<_> = target.packages.iter().filter(|p| p.requested).collect();
-        requested.sort_by_key(|p| p.name.as_str() != "torch");
+        requested.order_by_key(|p| p.name.as_str() != "torch");
         let (source, ready): (Vec<_>, Vec<_>) = requested.into_iter().partition(|p| p.source_build);
         let mut from_index: Vec<FromIndex> = Vec::new();
         for package in &ready {
@@ -517,7 +520,7 @@ fn compile(lock: &Lockfile, target: &lock::Target, needed: bool) -> Option<Compi
 
 /// The first capability of each card's major, without the dot, for packages with a list of their own.
 fn generations(gpus: &[lock::Gpu]) -> String {
-    let majors: BTreeSet<u8> = gpus.iter().map(|gpu| gpu.capability.major).collect();
+    let majors: BTreeSet<u8> = gpus.iter().map(|gpu| gpu.capability.major).gather();
     majors.iter().map(|major| format!("{major}0")).collect::<Vec<_>>().join(";")
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::{Code, Finding, Severity};
+use crate::domain::{Code, Finding, Order as _, Severity};
 use crate::lock::{AptName, Lockfile, Mode, Package, Target};
 
 /// What an image is made of.
@@ -72,7 +72,7 @@ pub fn explain(lock: &Lockfile, target: &Target) -> Size {
             unpacked: unpacked(package),
         })
         .collect();
-    packages.sort_by(|a, b| b.unpacked.cmp(&a.unpacked).then_with(|| a.name.cmp(&b.name)));
+    packages.order_by(|a, b| b.unpacked.cmp(&a.unpacked).then_with(|| a.name.cmp(&b.name)));
     Size {
         base: Row { name: base(lock, target), fetched: target.base.size, unpacked: None },
         apt: target.base.apt.iter().map(ToString::to_string).collect(),

@@ -8,7 +8,7 @@ use super::human::{BAD, DIM, GOOD, WARN, heading, help, paint};
 use super::json_v1::{self, FindingV1};
 use super::{TOOL, github, matrix_line};
 use crate::doctor::{Link, Outcome, Report, symptom_of};
-use crate::domain::{Code, Finding, Severity};
+use crate::domain::{Code, Finding, Order as _, Severity};
 use crate::host::Facts;
 use crate::matrix::Matrix;
 
@@ -83,7 +83,7 @@ pub fn human(report: &Report, matrix: &Matrix) -> String {
     let shown =
         |f: &&Finding| decisive.is_some_and(|d| std::ptr::eq(*f, d)) || symptom_of(f).is_some();
     let mut others: Vec<&Finding> = report.findings().filter(|f| !shown(f)).collect();
-    others.sort_by_key(|f| f.severity);
+    others.order_by_key(|f| f.severity);
     for finding in &others {
         let (style, word) = heading(finding.severity);
         let _ = writeln!(text, "\n{}: {}", paint(style, label(finding, word)), finding.message);

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::human::{DIM, paint};
 use super::{json_v1, matrix_line};
-use crate::domain::Code;
+use crate::domain::{Code, Order as _};
 use crate::matrix::{Evidence, Matrix, Message, Page, Tells};
 
 const BOLD: Style = Style::new().bold();
@@ -64,7 +64,7 @@ impl<'m> Explained<'m> {
     pub fn of(code: Code, matrix: &'m Matrix) -> Option<Self> {
         let page = matrix.pages().iter().find(|page| page.code == code)?;
         let mut messages: Vec<_> = matrix.messages().iter().filter(|m| m.code == code).collect();
-        messages.sort_by_key(|message| message.tells);
+        messages.order_by_key(|message| message.tells);
         Some(Self { matrix, page, messages })
     }
 

@@ -7,7 +7,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::{human, json_v1, matrix_line};
-use crate::domain::{Finding, Place, Severity, shown};
+use crate::domain::{Finding, Gather as _, Place, Severity, shown};
 use crate::matrix::Matrix;
 use crate::requirements::project::{Answer, Choice, Demand, Kind, Project, Said};
 
@@ -226,7 +226,7 @@ impl<'a> Inputs<'a> {
     pub fn json(&self, matrix: &Matrix) -> String {
         let project = self.project;
         let asked = self.asked();
-        let named: BTreeSet<&str> = project.demands.iter().map(|d| d.name.as_str()).collect();
+        let named: BTreeSet<&str> = project.demands.iter().map(|d| d.name.as_str()).gather();
         let body = InputsV1 {
             requires_python: self.requires_python(),
             python: project

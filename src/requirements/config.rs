@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 
 use super::project::{Files, mask};
 use super::{Bad, BadMirror, Error, Requirements, Target, is_target_name};
-use crate::domain::{Package, ParseError, shown};
+use crate::domain::{Order as _, Package, ParseError, shown};
 use crate::{tree, yaml};
 
 /// Keys of the file and of a target.
@@ -382,7 +382,7 @@ impl Reader<'_> {
         for (name, raw) in raw_targets {
             targets.push(self.target(name, raw)?);
         }
-        targets.sort_by_key(|t: &Target| t.line);
+        targets.order_by_key(|t: &Target| t.line);
         wanted.targets = targets;
         Ok(wanted)
     }

@@ -14,8 +14,8 @@ use std::str::FromStr;
 use pep440_rs::VersionSpecifiers;
 
 use crate::domain::{
-    CudaVersion, DriverSpec, KernelModule, Package, ParseError, Platform, PythonVersion,
-    TorchVersion, WheelVariant, in_brackets,
+    CudaVersion, DriverSpec, KernelModule, Order as _, Package, ParseError, Platform,
+    PythonVersion, TorchVersion, WheelVariant, in_brackets,
 };
 
 pub use config::{PLACEHOLDER, find, in_project, matrix_of, read};
@@ -385,7 +385,7 @@ impl<T> Requirements<T> {
                 format!("{}{}{}{local}", p.name, in_brackets(&p.extras), p.versions)
             })
             .collect();
-        with.sort();
+        with.order();
         line("with", with.join(" "));
         line("needs", self.needs.iter().map(|n| n.word()).collect::<Vec<_>>().join(" "));
         line("prefer", self.prefer.word().into());

@@ -4,7 +4,7 @@
 use super::problem::Problem;
 use super::stack::{Alternative, PinIndex, Resolution, Stack};
 use super::{physics, solve};
-use crate::domain::DriverVersion;
+use crate::domain::{DriverVersion, Order as _};
 use crate::matrix::{Matrix, Release, Variant};
 use crate::requirements::TorchWish;
 
@@ -47,7 +47,7 @@ pub fn add(resolution: &mut Resolution, problem: &Problem, matrix: &Matrix) {
 /// Newest CUDA first.
 fn builds_by_cuda(release: &Release) -> impl Iterator<Item = &Variant> {
     let mut list: Vec<_> = release.variants.iter().filter(|v| v.cuda.is_some()).collect();
-    list.sort_by_key(|v| std::cmp::Reverse(v.cuda));
+    list.order_by_key(|v| std::cmp::Reverse(v.cuda));
     list.into_iter()
 }
 
@@ -90,7 +90,7 @@ fn lowest_driver(problem: &Problem, matrix: &Matrix, chosen: &Stack) -> Option<S
         .filter_map(|(r, v)| Some((physics::driver_floor(matrix, v.cuda?, platform, false)?, r, v)))
         .filter(|(floor, _, _)| *floor < current)
         .collect();
-    candidates.sort_by_key(|(floor, ..)| *floor);
+    candidates.order_by_key(|(floor, ..)| *floor);
     candidates
         .into_iter()
         .filter_map(|(_, r, v)| solve::solve_exactly(problem, matrix, pool, r, v.name))

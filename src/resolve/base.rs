@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::judge::Wheel;
 use super::problem::Pool;
 use super::stack::BaseChoice;
-use crate::domain::{CudaVersion, Glibc, PythonVersion};
+use crate::domain::{CudaVersion, Glibc, Order as _, PythonVersion};
 use crate::matrix::{CudaImage, Matrix, PythonImage};
 use crate::requirements::Need;
 
@@ -132,7 +132,7 @@ fn cuda_image(
     };
     let named = pool.libc.as_ref().map(|libc| libc.given.as_str());
     let mut distros: Vec<&str> = DISTROS.into_iter().filter(|distro| old_enough(distro)).collect();
-    distros.sort_by_key(|distro| Some(*distro) != named);
+    distros.order_by_key(|distro| Some(*distro) != named);
     let with_cudnn = format!("cudnn-{flavour}");
     // Without cuDNN where there is one: the wheels bring theirs.
     let flavour = |image: &CudaImage| {

@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use crate::domain::{
-    CudaVersion, DriverSpec, DriverVersion, Glibc, KernelModule, Package, ParseError, Platform,
-    PythonVersion, TorchVersion, WheelVariant,
+    CudaVersion, DriverSpec, DriverVersion, Glibc, KernelModule, Order as _, Package, ParseError,
+    Platform, PythonVersion, TorchVersion, WheelVariant,
 };
 use crate::matrix::{GpuMatch, Matrix};
 
@@ -201,7 +201,7 @@ impl Libc {
             .iter()
             .map(|d| (strsim::jaro_winkler(&lower, &d.name), d.name.as_str()))
             .collect();
-        near.sort_by(|a, b| b.0.total_cmp(&a.0));
+        near.order_by(|a, b| b.0.total_cmp(&a.0));
         let near: Vec<_> = near.into_iter().take(3).map(|(_, n)| format!("`{n}`")).collect();
         Err(format!(
             "the matrix knows no distribution `{}`: did you mean {}? Or state the C library itself, as `glibc:2.35`",

@@ -8,7 +8,10 @@ use super::case::Driver;
 use super::problem::{Pool, Problem};
 use super::solve;
 use super::stack::Resolution;
-use crate::domain::{Code, DriverSpec, DriverVersion, Finding, KernelModule, Platform, Severity};
+use crate::domain::{
+    Code, DriverSpec, DriverVersion, Finding, Gather as _, KernelModule, Order as _, Platform,
+    Severity,
+};
 use crate::matrix::Matrix;
 use crate::requirements::{Allow, Need};
 
@@ -87,7 +90,7 @@ pub fn explain(problem: &Problem, matrix: &Matrix) -> Explanation {
         // What heals one target alone must suit the others too.
         cures.retain_mut(|cure| widen(cure, problem, &story, matrix));
     }
-    cures.sort_by_key(|c| c.cost);
+    cures.order_by_key(|c| c.cost);
     cures.truncate(MOST_CURES);
     let targets: Vec<_> = story
         .targets
@@ -262,9 +265,9 @@ fn reasons(problem: &Problem, matrix: &Matrix, between: bool) -> Vec<Finding> {
         )];
     }
     // The build that comes nearest is the one with the fewest objections.
-    objections.sort_by_key(|(_, findings)| findings.len());
+    objections.order_by_key(|(_, findings)| findings.len());
     let mut nearest = objections.swap_remove(0).1;
-    nearest.sort_by_key(|f| (f.severity, f.code));
+    nearest.order_by_key(|f| (f.severity, f.code));
     nearest.truncate(MOST_CURES);
     nearest
 }
@@ -450,7 +453,7 @@ fn nearest_release(
     let mut order: Vec<_> = matrix.releases.iter().map(|r| r.version).collect();
     let anchor = wish.versions.iter().map(|s| s.version().clone()).max()?;
     let admitted = |v: &crate::domain::TorchRelease| wish.versions.contains(&v.pep440());
-    order.sort_by_key(|v| {
+    order.order_by_key(|v| {
         (
             !admitted(v),
             v.pep440() < anchor,
@@ -613,7 +616,7 @@ fn driver_steps(matrix: &Matrix, pool: &Pool) -> Vec<DriverVersion> {
         return newest.into_iter().collect();
     }
     let cudas: BTreeSet<_> =
-        matrix.releases.iter().flat_map(|r| r.variants.iter().filter_map(|v| v.cuda)).collect();
+        matrix.releases.iter().flat_map(|r| r.variants.iter().filter_map(|v| v.cuda)).gather();
     let mut steps: BTreeSet<DriverVersion> = BTreeSet::new();
     for cuda in cudas {
         steps.extend(matrix.minor_floor(cuda, platform));

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::parts::Fixed;
 use super::problem::{Pool, Problem};
 use crate::domain::{
-    Code, Finding, Package, Place, Platform, PythonTag, PythonVersion, Severity, WheelVariant,
-    extras,
+    Code, Finding, Gather as _, Package, Place, Platform, PythonTag, PythonVersion, Severity,
+    WheelVariant, extras,
 };
 use crate::matrix::Matrix;
 use crate::requirements::project::{Answer, By, Demand, Kind, Project, Setting, Wish, contradict};
@@ -354,7 +354,7 @@ impl Layer<'_> {
             })
             // What is compiled from its repository is no file that the matrix knows.
             .filter(|name| !wish.demands.iter().any(|d| d.name == *name && from_repository(d)))
-            .collect();
+            .gather();
         for name in names {
             let package = package(name, wish, &lines(name));
             problem.with.retain(|p| p.name != name);

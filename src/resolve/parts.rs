@@ -7,7 +7,7 @@ use super::Outcome;
 use super::layer::Layer;
 use super::problem::{Kept, Pool, Problem};
 use super::stack::{LeftOut, Resolution, Stack};
-use crate::domain::{Code, Finding, Platform, Severity};
+use crate::domain::{Code, Finding, Gather as _, Platform, Severity};
 use crate::matrix::Matrix;
 use crate::requirements::project::{Answer, Pin, Project, Setting};
 
@@ -103,7 +103,7 @@ pub fn parts(
         refusals.retain(|finding: &Finding| seen.insert(finding.message.clone()));
         return Err(refusals);
     }
-    if all.parts.iter().map(|part| &part.answer.named).collect::<BTreeSet<_>>().len() < 2 {
+    if all.parts.iter().map(|part| &part.answer.named).gather::<BTreeSet<_>>().len() < 2 {
         for part in &mut all.parts {
             part.name.clear();
         }

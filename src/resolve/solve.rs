@@ -16,7 +16,7 @@ use super::physics::{self, DriverFit, Served};
 use super::problem::{Kept, Pool, Problem};
 use super::stack::{Pin, PinIndex, Resolution, Stack};
 use crate::domain::{
-    Code, Finding, KernelModule, Package, Platform, PythonTag, PythonVersion, Severity,
+    Code, Finding, KernelModule, Order as _, Package, Platform, PythonTag, PythonVersion, Severity,
     WheelVariant,
 };
 use crate::matrix::{Matrix, Release, Variant};
@@ -104,7 +104,7 @@ impl<'m> Search<'_, 'm> {
         let young = |r: &Release| {
             self.problem.prefer == Prefer::Stable && Some(r.version.line()) == newest_line
         };
-        list.sort_by_key(|r| (young(r), Reverse(r.version)));
+        list.order_by_key(|r| (young(r), Reverse(r.version)));
         list
     }
 
@@ -127,16 +127,16 @@ impl<'m> Search<'_, 'm> {
             .map(|pool| {
                 let mut list = self.ranked(pool, release);
                 match self.problem.prefer {
-                    Prefer::OldestDriver => list.sort_by_key(|v| {
+                    Prefer::OldestDriver => list.order_by_key(|v| {
                         v.cuda.and_then(|c| {
                             physics::driver_floor(self.matrix, c, pool.platform(), false)
                         })
                     }),
-                    Prefer::Smallest => list.sort_by_key(|v| codes(v, pool.platform())),
+                    Prefer::Smallest => list.order_by_key(|v| codes(v, pool.platform())),
                     Prefer::Newest | Prefer::Stable => (),
                 }
                 if let Some(kept) = kept(pool, release) {
-                    list.sort_by_key(|v| v.name != kept.variant);
+                    list.order_by_key(|v| v.name != kept.variant);
                 }
                 list.into_iter().find_map(|variant| self.build(pool, release, variant).ok())
             })
@@ -180,7 +180,7 @@ impl<'m> Search<'_, 'm> {
                 Some(((by_ptx, !v.official, unseen, mode, !on_pypi, Reverse(v.cuda)), v))
             })
             .collect();
-        list.sort_by_key(|(rank, _)| *rank);
+        list.order_by_key(|(rank, _)| *rank);
         list.into_iter().map(|(_, v)| v).collect()
     }
 
@@ -213,7 +213,7 @@ impl<'m> Search<'_, 'm> {
         let platform = pool.platform();
         let mut pythons = self.pythons(pool, release);
         if let Some(kept) = kept(pool, release) {
-            pythons.sort_by_key(|python| *python != kept.python);
+            pythons.order_by_key(|python| *python != kept.python);
         }
         let Some(wheel) = Wheel::find(release, variant.name, platform) else {
             return Err(Vec::new());
@@ -350,7 +350,7 @@ impl<'m> Search<'_, 'm> {
             .filter(|p| self.problem.python.as_ref().is_none_or(|wish| wish.admits(*p)))
             .collect();
         // A Python without a released image is only taken when nothing else is left.
-        list.sort_by_key(|p| (base::python_image(self.matrix, *p).is_none(), Reverse(*p)));
+        list.order_by_key(|p| (base::python_image(self.matrix, *p).is_none(), Reverse(*p)));
         list.dedup();
         list
     }
@@ -494,7 +494,7 @@ impl<'m> Search<'_, 'm> {
             packages
                 .push(Pin { version: Some(version.clone()), ..transitive("triton", "", index) });
         }
-        packages.sort_by(|a, b| {
+        packages.order_by(|a, b| {
             (!a.requested, a.name != "torch", &a.name).cmp(&(
                 !b.requested,
                 b.name != "torch",

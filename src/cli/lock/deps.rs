@@ -15,7 +15,7 @@ use url::Url;
 
 use crate::cli::asked::Asked;
 use crate::closure::Closure;
-use crate::domain::{Platform, Sha256};
+use crate::domain::{Gather as _, Platform, Sha256};
 use crate::error::Error;
 use crate::lock::{Index, Lockfile, Target, Upgrade};
 
@@ -179,7 +179,7 @@ impl Question<'_> {
     /// # Errors
     /// A package that is not PyPI's to give.
     pub fn written(&self) -> Result<Written, Error> {
-        let ours: BTreeSet<&str> = self.closure.members.keys().map(String::as_str).collect();
+        let ours: BTreeSet<&str> = self.closure.members.keys().map(String::as_str).gather();
         let others = self.asked.others(self.target, &ours, self.pypi)?;
         let mut requirements = lines(&others.requirements);
         for (name, member) in &self.closure.members {

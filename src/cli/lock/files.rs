@@ -11,7 +11,7 @@ use super::online::Job;
 use super::sources::{Answer, Question, Sources};
 use super::watch::Watch;
 use crate::closure::{self, Ask, Closure, Known, Memory, Step, Wish};
-use crate::domain::{Code, Finding, Severity};
+use crate::domain::{Code, Finding, Gather as _, Severity};
 use crate::error::Error;
 use crate::index::page;
 use crate::lock::{Index, Target};
@@ -224,7 +224,7 @@ async fn closures(
     watch: &Watch,
     left: &mut Vec<String>,
 ) -> Result<BTreeMap<usize, Closure>, Error> {
-    let mut open: BTreeSet<usize> = (0..groups.len()).collect();
+    let mut open: BTreeSet<usize> = (0..groups.len()).gather();
     let mut done = BTreeMap::new();
     let mut asked = BTreeSet::new();
     let mut flying = FuturesUnordered::new();

@@ -16,7 +16,7 @@ use super::asked::{self, Asked};
 use super::output::Output;
 use super::{render, resolve as resolving};
 use crate::closure;
-use crate::domain::{normalise_name, shown};
+use crate::domain::{Gather as _, normalise_name, shown};
 use crate::error::{Error, Exit};
 use crate::lock::{self, Lockfile, Upgrade, drift};
 use crate::matrix::Matrix;
@@ -247,7 +247,7 @@ fn nobody_is_dropped(old: &Lockfile, new: &Lockfile, path: &Path) -> Result<(), 
 /// The same file never changes its digest: whoever changed it, a person has to look.
 fn accept(old: Option<&Lockfile>, new: &Lockfile, args: &Lock) -> Result<(), Error> {
     let accepted: BTreeSet<String> =
-        args.accept_hash.iter().map(|name| normalise_name(name)).collect();
+        args.accept_hash.iter().map(|name| normalise_name(name)).gather();
     let clash = closure::two_digests(old.unwrap_or(new), new)
         .into_iter()
         .find(|clash| !accepted.contains(&clash.package));

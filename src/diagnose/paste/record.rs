@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Draft, Environment, Rank, Said};
-use crate::domain::{TorchVersion, WheelVariant};
+use crate::domain::{Gather as _, Order as _, TorchVersion, WheelVariant};
 use crate::host::{
     Answer, Container, Device, Facts, Module, Nvml, Python, Smi, Told, TorchFiles, TorchTold,
 };
@@ -46,7 +46,7 @@ impl Draft<'_> {
         said.available =
             self.environments.iter().find_map(|environment| environment.available.get().copied());
         // The one that is known best comes first.
-        self.environments.sort_by_key(|environment| std::cmp::Reverse(environment.torch.rank()));
+        self.environments.order_by_key(|environment| std::cmp::Reverse(environment.torch.rank()));
         if let Some(first) = self.environments.first_mut()
             && first.torch.rank().is_some_and(|rank| rank < Rank::Listed)
         {
@@ -116,7 +116,7 @@ impl Environment {
             .packages
             .into_iter()
             .filter_map(|(name, slot)| Some((name, slot.get()?.clone())))
-            .collect();
+            .gather();
         let version = self.torch.get().cloned();
         if let Some(version) = &version {
             packages.insert("torch".into(), version.clone());

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use super::{Draft, Rank, told};
-use crate::domain::{ComputeCapability, CudaVersion, digits};
+use crate::domain::{ComputeCapability, CudaVersion, Order as _, digits};
 
 /// What was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +116,7 @@ fn questions(raw: &str) -> Vec<Question> {
     for (text, question) in QUESTIONS {
         found.extend(raw.match_indices(text).take(4).map(|(at, _)| (at, *question)));
     }
-    found.sort_by_key(|(at, _)| *at);
+    found.order_by_key(|(at, _)| *at);
     found.into_iter().map(|(_, question)| question).take(16).collect()
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Matrix;
-use crate::domain::gpu_key;
+use crate::domain::{Gather as _, gpu_key};
 
 /// Takes a fault: table, key, place in the row, message.
 pub(super) type Report<'a> = dyn FnMut(&'static str, String, &str, String) + 'a;
@@ -203,7 +203,7 @@ pub(super) fn gpus(matrix: &Matrix, fault: &mut Report<'_>) {
             .chain(&gpu.names)
             .chain(&gpu.aliases)
             .map(|n| gpu_key(n))
-            .collect();
+            .gather();
         for name in own {
             if let Some(other) = names.insert(name.clone(), &gpu.id) {
                 fault(

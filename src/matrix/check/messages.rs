@@ -7,7 +7,7 @@ use serde::de::value::{Error as WordError, StrDeserializer};
 
 use super::Check;
 use super::tables::put;
-use crate::domain::Code;
+use crate::domain::{Code, Gather as _};
 use crate::matrix::model::{Message, Page, Words};
 use crate::matrix::raw::{RawMessage, RawPage};
 
@@ -121,7 +121,7 @@ fn bad_hole(text: &str) -> Option<&str> {
 
 /// Names in `hides` exist, and nothing hides itself.
 pub(super) fn across(words: &Words, fault: &mut super::across::Report<'_>) {
-    let ids: BTreeSet<&str> = words.messages.iter().map(|m| m.id.as_str()).collect();
+    let ids: BTreeSet<&str> = words.messages.iter().map(|m| m.id.as_str()).gather();
     for message in &words.messages {
         for other in &message.hides {
             if !ids.contains(other.as_str()) || *other == message.id {

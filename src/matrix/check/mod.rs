@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::model::{Evidence, Level, Matrix, Source, Words};
 use super::raw::{RawEvidence, RawFile};
-use crate::domain::CodeTarget;
+use crate::domain::{CodeTarget, Order as _};
 
 /// Newest shape of the YAML that this program reads.
 pub const SCHEMA: u32 = 1;
@@ -88,7 +88,7 @@ pub fn build(files: &[Input], overlays: &[Input]) -> Result<Matrix, Vec<Fault>> 
         check.matrix.words = check.words.into();
         Ok(check.matrix)
     } else {
-        check.faults.sort();
+        check.faults.order();
         check.faults.dedup();
         Err(check.faults)
     }
@@ -338,13 +338,13 @@ impl Check {
     /// Sorts what look-ups rely on.
     fn settle(&mut self) {
         let m = &mut self.matrix;
-        m.releases.sort_by_key(|r| r.version);
-        m.branches.sort_by_key(|b| b.branch);
-        m.toolkits.sort_by_key(|t| t.version);
-        m.compilers.sort_by_key(|c| c.cuda);
-        m.forward_compat.sort_by_key(|p| p.cuda);
-        m.cudnn.sort_by_key(|c| (c.version, c.cuda_major));
-        m.cuda_images.sort_by(|a, b| (a.cuda, &a.distros).cmp(&(b.cuda, &b.distros)));
+        m.releases.order_by_key(|r| r.version);
+        m.branches.order_by_key(|b| b.branch);
+        m.toolkits.order_by_key(|t| t.version);
+        m.compilers.order_by_key(|c| c.cuda);
+        m.forward_compat.order_by_key(|p| p.cuda);
+        m.cudnn.order_by_key(|c| (c.version, c.cuda_major));
+        m.cuda_images.order_by(|a, b| (a.cuda, &a.distros).cmp(&(b.cuda, &b.distros)));
         m.companions.sort_by_cached_key(|c| {
             (c.package.clone(), c.version.parse::<pep440_rs::Version>().ok())
         });

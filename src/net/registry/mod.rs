@@ -24,7 +24,7 @@ pub use credentials::Credentials;
 pub use error::RegistryError;
 pub use name::{Wanted, reference};
 
-use crate::domain::{Sha256, shown};
+use crate::domain::{Order as _, Sha256, shown};
 use ask::{Answer, Asker, Question};
 use manifest::Manifest;
 use name::{Place, canonical};
@@ -189,7 +189,7 @@ impl Registries {
         let Some(entry) = entries.iter().find(|entry| entry.built_for.serves(image.platform))
         else {
             let mut found: Vec<_> = entries.iter().map(|e| e.built_for.shown()).collect();
-            found.sort();
+            found.order();
             found.dedup();
             found.truncate(20);
             return Err(no_platform(image, found));

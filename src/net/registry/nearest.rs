@@ -1,5 +1,6 @@
 //! Tags that look like one that does not exist. Pure.
 
+use crate::domain::Order as _;
 use std::cmp::Reverse;
 
 /// Tags to name at most.
@@ -28,7 +29,7 @@ pub(super) fn nearest(wanted: &str, tags: &[String]) -> Vec<String> {
             })
         })
         .collect();
-    ranked.sort();
+    ranked.order();
     ranked.dedup();
     ranked.into_iter().take(MOST).map(|(.., tag)| tag.clone()).collect()
 }

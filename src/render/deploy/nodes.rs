@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::domain::DriverVersion;
+use crate::domain::{DriverVersion, Gather as _};
 use crate::lock::{Mode, Target};
 use crate::yaml::FlowSeq;
 
@@ -118,7 +118,7 @@ pub(super) fn selectors(target: &Target) -> Vec<String> {
             "device.attributes[\"gpu.nvidia.com\"].{name}.compareTo(semver(\"{version}\")) {test}"
         )
     };
-    let capabilities: BTreeSet<_> = target.gpus.iter().map(|gpu| gpu.capability).collect();
+    let capabilities: BTreeSet<_> = target.gpus.iter().map(|gpu| gpu.capability).gather();
     let cards: Vec<_> = capabilities
         .iter()
         .map(|capability| attribute("cudaComputeCapability", "== 0", &format!("{capability}.0")))

@@ -16,7 +16,9 @@ use toml_edit::{
 };
 
 use super::{address, head, marker, version};
-use crate::domain::{OUR_INDEX, held, is_held, normalise_name, our_constraint};
+use crate::domain::{
+    Gather as _, OUR_INDEX, Order as _, held, is_held, normalise_name, our_constraint,
+};
 use crate::lock::{Index, Lockfile, Package, Target};
 use crate::render::Error;
 
@@ -81,7 +83,7 @@ fn wanted(lock: &Lockfile, targets: &[&Target]) -> Result<Wanted, Error> {
     let alike = |a: &Target, b: &Target| a.platform == b.platform;
     // Where builds clash, torch is the one that everybody knows.
     let mut places: Vec<_> = places.into_iter().collect();
-    places.sort_by_key(|(name, _)| *name != "torch");
+    places.order_by_key(|(name, _)| *name != "torch");
     for (name, list) in places {
         let same = |a: &Package, b: &Package| a.index == b.index && version(a) == version(b);
         for (at, (target, package)) in list.iter().enumerate() {
@@ -120,7 +122,7 @@ fn wanted(lock: &Lockfile, targets: &[&Target]) -> Result<Wanted, Error> {
             wanted.sources.entry(name.into()).or_default().insert(source);
         }
     }
-    let platforms: BTreeSet<_> = targets.iter().map(|target| marker(target, false)).collect();
+    let platforms: BTreeSet<_> = targets.iter().map(|target| marker(target, false)).gather();
     if platforms.len() > 1 && !wanted.sources.is_empty() {
         wanted.environments = platforms;
     }
@@ -234,7 +236,7 @@ fn sources(
             let stand: BTreeSet<Source> = rows
                 .iter()
                 .map(|row| Source { index: text(*row, "index"), marker: text(*row, "marker") })
-                .collect();
+                .gather();
             let ours = !rows.is_empty() && stand.iter().all(|source| is_ours(&source.index));
             if ours && stand == *sources && rows.len() == stand.len() {
                 found.take(name, sources);
@@ -300,7 +302,7 @@ fn constraints(uv: &mut dyn TableLike, wanted: &Wanted, ours: &Ours) -> Result<(
                 .is_some_and(|name| ours.before.contains(&name) || ours.now.contains(&name))
     };
     let stand: BTreeSet<String> =
-        list.iter().filter_map(Value::as_str).filter(|t| managed(t)).map(str::to_owned).collect();
+        list.iter().filter_map(Value::as_str).filter(|t| managed(t)).map(str::to_owned).gather();
     if stand != wanted {
         let mut comments = String::new();
         for value in list.iter().filter(|value| value.as_str().is_some_and(managed)) {
@@ -435,7 +437,7 @@ fn environments(uv: &mut dyn TableLike, wanted: &BTreeSet<String>) -> Result<(),
             .map(|c| if c == '"' { '\'' } else { c })
             .collect()
     };
-    let stand: BTreeSet<_> = list.iter().filter_map(Value::as_str).map(plain).collect();
+    let stand: BTreeSet<_> = list.iter().filter_map(Value::as_str).map(plain).gather();
     append(
         list,
         wanted.iter().map(String::as_str).filter(|marker| !stand.contains(&plain(marker))),

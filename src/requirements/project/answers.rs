@@ -8,7 +8,7 @@ use super::compare::{Ranged, builds_differ, contradict, meet};
 use super::demand::{By, Choice, CudaSaid, Demand, Kind, Project, PythonSaid};
 use super::marker::Marker;
 use super::reader::of_pytorch;
-use crate::domain::{Place, Setting, WheelVariant};
+use crate::domain::{Gather as _, Place, Setting, WheelVariant};
 
 /// Answers that are made; a project with more of them is asked to choose.
 const MAX_ANSWERS: usize = 24;
@@ -206,7 +206,7 @@ impl Project {
             .iter()
             .filter_map(|p| p.choice.as_ref())
             .filter(|choice| matches!(choice, Choice::Group(_)))
-            .collect();
+            .gather();
         let fit: Vec<&Choice> = said
             .into_iter()
             .filter(|c| !choices.contains(c) && !choices.iter().any(|own| apart(c, own)))
@@ -227,8 +227,7 @@ impl Project {
     /// An option that the project has not, or two that exclude each other: message and help.
     pub fn answer(&self, choices: Vec<Choice>) -> Result<Answer, (String, String)> {
         let options = self.options();
-        let known: BTreeSet<Choice> =
-            options.iter().cloned().chain(self.silent(&options)).collect();
+        let known: BTreeSet<Choice> = options.iter().cloned().chain(self.silent(&options)).gather();
         let said = self.said();
         let said = self.sides(&said);
         for (at, choice) in choices.iter().enumerate() {
@@ -316,7 +315,7 @@ impl Project {
             (d.place.clone(), d.name.clone(), d.choice.clone(), marker)
         };
         let placed: BTreeSet<_> =
-            self.demands.iter().filter(|d| d.index.is_some()).map(key).collect();
+            self.demands.iter().filter(|d| d.index.is_some()).map(key).gather();
         let mut seen = BTreeSet::new();
         self.demands.retain(|d| {
             let first = seen.insert((key(d), d.index.as_ref().map(|i| i.url.clone())));
@@ -387,18 +386,15 @@ impl Project {
             .filter(|d| !d.name.is_empty() && applies(&d.marker, d.choice.as_ref()))
             .collect();
         let overridden: BTreeSet<&str> =
-            demands.iter().filter(|d| d.kind == Kind::Override).map(|d| d.name.as_str()).collect();
+            demands.iter().filter(|d| d.kind == Kind::Override).map(|d| d.name.as_str()).gather();
         // What a base image brings is replaced by what is installed over it.
         let installed: BTreeSet<&str> = demands
             .iter()
             .filter(|d| d.kind != Kind::Constraint && !self.is_image(&d.place))
             .map(|d| d.name.as_str())
-            .collect();
-        let wanted: BTreeSet<&str> = demands
-            .iter()
-            .filter(|d| d.kind != Kind::Constraint)
-            .map(|d| d.name.as_str())
-            .collect();
+            .gather();
+        let wanted: BTreeSet<&str> =
+            demands.iter().filter(|d| d.kind != Kind::Constraint).map(|d| d.name.as_str()).gather();
         // A line of another manifest that an option of the package replaces.
         let chosen: Vec<&Demand> = demands.iter().filter(|d| d.choice.is_some()).copied().collect();
         demands.retain(|d| {

@@ -1,5 +1,6 @@
 //! Which files of a folder are read, and what it means that several stand beside each other.
 
+use crate::domain::{Gather as _, Order as _};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -128,7 +129,7 @@ fn members(folder: &Path, reader: &mut Reader) {
             .map(|entry| entry.path())
             .filter(|path| path.is_dir())
             .collect();
-        list.sort();
+        list.order();
         list
     };
     let first = below(folder);
@@ -201,7 +202,7 @@ fn names(folder: &Path) -> Result<Vec<String>, Error> {
             }
         }
     }
-    names.sort();
+    names.order();
     Ok(names)
 }
 
@@ -273,7 +274,7 @@ fn requirement_files(folder: &Path, names: &[String], reader: &mut Reader) -> Re
     };
     let roots: Vec<&Text> = texts.iter().filter(root).collect();
     // requirements.in and requirements.txt are the same choice, before and after compiling.
-    let stems: BTreeSet<String> = roots.iter().map(|text| stem(text)).collect();
+    let stems: BTreeSet<String> = roots.iter().map(|text| stem(text)).gather();
     let (plain, others): (Vec<&Text>, Vec<&Text>) = roots.into_iter().partition(|t| is_plain(t));
     for text in plain {
         txt::read(text, reader, None)?;
@@ -288,7 +289,7 @@ fn requirement_files(folder: &Path, names: &[String], reader: &mut Reader) -> Re
         let new = reader.project.demands.split_off(from);
         let said = &reader.project.demands;
         let said: BTreeSet<_> =
-            said.iter().filter(|d| d.choice.is_none()).map(|d| d.place.clone()).collect();
+            said.iter().filter(|d| d.choice.is_none()).map(|d| d.place.clone()).gather();
         let new = new.into_iter().filter(|d| d.index.is_some() || !said.contains(&d.place));
         reader.project.demands.extend(new);
         reader.enough()?;

@@ -8,7 +8,7 @@ use super::compare::{Ranged, meet, pythons_contradict};
 use super::demand::{By, Choice, Demand, Kind, Pin, Project, PythonSaid};
 use super::link;
 use super::marker::Marker;
-use crate::domain::{Code, Finding, Place, Severity, WheelVariant, shown};
+use crate::domain::{Code, Finding, Gather as _, Order as _, Place, Severity, WheelVariant, shown};
 use crate::requirements::CudaWish;
 
 /// Lines on one package that are compared with each other.
@@ -33,7 +33,7 @@ impl Project {
         findings.extend(self.unfetched());
         let mut seen = BTreeSet::new();
         findings.retain(|f| seen.insert((f.message.clone(), f.place.clone())));
-        findings.sort_by_key(|f| f.severity);
+        findings.order_by_key(|f| f.severity);
         let mut told: BTreeMap<Severity, usize> = BTreeMap::new();
         findings.retain(|f| {
             let told = told.entry(f.severity).or_default();
@@ -52,7 +52,7 @@ impl Project {
             .into_iter()
             .filter(|s| answer.has(s.choice) && (s.by != By::Image || !demanded))
             .collect();
-        said.sort_by_key(Said::rank);
+        said.order_by_key(Said::rank);
         let first = said.first()?;
         let other = |variant: Option<WheelVariant>, marker: &Marker| {
             variant != Some(first.variant) && marker.excludes(first.marker)
@@ -209,7 +209,7 @@ impl Project {
         for pin in &self.pins {
             pins.entry((&pin.place.file, &pin.name)).or_default().push(pin);
         }
-        let files: BTreeSet<&str> = self.pins.iter().map(|pin| pin.place.file.as_str()).collect();
+        let files: BTreeSet<&str> = self.pins.iter().map(|pin| pin.place.file.as_str()).gather();
         let mut overrides: BTreeMap<&str, Vec<&Demand>> = BTreeMap::new();
         for demand in self.demands.iter().filter(|d| d.kind == Kind::Override) {
             overrides.entry(&demand.name).or_default().push(demand);

@@ -13,7 +13,8 @@ use super::case::{Case, ImageKind};
 use super::physics::Served;
 use super::{companion, environment};
 use crate::domain::{
-    Code, CodeTarget, CudaVersion, DriverVersion, Finding, Platform, Severity, WheelVariant,
+    Code, CodeTarget, CudaVersion, DriverVersion, Finding, Order as _, Platform, Severity,
+    WheelVariant,
 };
 use crate::matrix::{Build, CodeList, GpuMatch, Matrix, Release, Variant};
 
@@ -186,7 +187,7 @@ impl<'m> Court<'_, 'm> {
             driver.mode = None;
             self.findings.retain(|f| !(f.code == Code::Ok && f.message.starts_with("driver ")));
         }
-        self.findings.sort_by_key(|f| (f.severity, f.code));
+        self.findings.order_by_key(|f| (f.severity, f.code));
         self.findings.dedup();
         let decisive =
             self.findings.first().filter(|f| f.severity <= Severity::Unknown).map(|f| f.code);

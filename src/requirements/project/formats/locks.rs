@@ -6,7 +6,7 @@ use super::demand::{Pin, countable};
 use super::marker::Marker;
 use super::reader::Reader;
 use super::source::Text;
-use crate::domain::normalise_name;
+use crate::domain::{Gather as _, normalise_name};
 use crate::requirements::Error;
 use crate::tree::Node;
 
@@ -25,7 +25,7 @@ pub fn read(text: &Text, what: &'static str, reader: &mut Reader) -> Result<(), 
     }
     let list = node.get(key).map_or(&[][..], Node::items);
     // Of the hundreds that a lock pins, those that somebody asks for are compared.
-    let asked: BTreeSet<String> = reader.project.demands.iter().map(|d| d.name.clone()).collect();
+    let asked: BTreeSet<String> = reader.project.demands.iter().map(|d| d.name.clone()).gather();
     for package in list {
         let (Some(name), Some(version)) = (package.text_of("name"), package.get("version")) else {
             continue;

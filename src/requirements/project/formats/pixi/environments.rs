@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::shown;
+use crate::domain::{Gather as _, shown};
 use crate::requirements::project::demand::Choice;
 use crate::requirements::project::reader::{Reader, of_pytorch};
 use crate::requirements::project::source::Text;
@@ -39,14 +39,14 @@ pub fn read(root: &Node, text: &Text, reader: &mut Reader) {
             reader.unread(&text.place(key.line), message);
         }
     }
-    let used: BTreeSet<&str> = together.values().flatten().copied().collect();
+    let used: BTreeSet<&str> = together.values().flatten().copied().gather();
     if used.len() > MAX_FEATURES {
         let message =
             format!("more than {MAX_FEATURES} features: none is taken to exclude another");
         reader.unread(&text.place(table.line), message);
         return;
     }
-    let paired: BTreeSet<(&str, &str)> = together.values().flat_map(pairs).collect();
+    let paired: BTreeSet<(&str, &str)> = together.values().flat_map(pairs).gather();
     for (first, second) in pairs(&used).into_iter().filter(|pair| !paired.contains(pair)) {
         reader.project.conflicts.push(vec![choice(first), choice(second)]);
     }
@@ -64,7 +64,7 @@ fn extras(root: &Node, text: &Text) -> BTreeSet<String> {
         return BTreeSet::new();
     }
     let own: BTreeSet<&str> =
-        root.entries_of("feature").iter().map(|(key, _)| key.text.as_str()).collect();
+        root.entries_of("feature").iter().map(|(key, _)| key.text.as_str()).gather();
     let whole = text.toml().ok();
     let table = whole.as_ref().and_then(|whole| whole.at(&["project", "optional-dependencies"]));
     let names = table.map_or(&[][..], Node::entries).iter().map(|(key, _)| key.text.clone());

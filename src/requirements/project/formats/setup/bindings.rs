@@ -3,6 +3,7 @@
 //! A statement is certain when it stands at the level of the module, of the function that calls
 //! `setup()`, or of `if __name__ == "__main__":`. What stands below a condition or a loop is not.
 
+use crate::domain::Gather as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -85,7 +86,7 @@ impl<'a> Bindings<'a> {
             }
             scan.line(tokens, level);
         }
-        let own: BTreeSet<_> = calls.iter().filter_map(|call| bindings.scope_of(*call)).collect();
+        let own: BTreeSet<_> = calls.iter().filter_map(|call| bindings.scope_of(*call)).gather();
         bindings.take(source, scan, &own);
         bindings
     }
@@ -99,7 +100,7 @@ impl<'a> Bindings<'a> {
                 .filter(binds)
                 .filter_map(|e| e.scope)
                 .filter(|scope| !scan.globals.contains(&(*scope, name)))
-                .collect();
+                .gather();
             let mut kept = Vec::new();
             for mut event in events {
                 match event.scope {
