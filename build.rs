@@ -50,7 +50,7 @@ fn main() {
     let words = built.words.get().expect("a matrix that was built has its words");
     let words = postcard::to_allocvec(words).expect("every row can be packed");
     postcard::from_bytes::<matrix::model::Words>(&words).expect("what was packed can be read");
-    std::fs::write(out.join("words.bin"), words).expect("OUT_DIR is writable");
+    std::fs::write(out.join("words.bin"), deflated(&words)).expect("OUT_DIR is writable");
     let packed = postcard::to_allocvec(&built).expect("every row can be packed");
     postcard::from_bytes::<matrix::model::Matrix>(&packed).expect("what was packed can be read");
     std::fs::write(out.join("matrix.bin"), packed).expect("OUT_DIR is writable");
@@ -58,10 +58,13 @@ fn main() {
     let files: Vec<(&str, &str)> =
         inputs.iter().map(|i| (i.name.as_str(), i.text.as_str())).collect();
     let files = postcard::to_allocvec(&files).expect("texts can be packed");
-    let mut squeezed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
-    squeezed.write_all(&files).expect("memory");
-    let squeezed = squeezed.finish().expect("memory");
-    std::fs::write(out.join("matrix_files.bin"), squeezed).expect("OUT_DIR is writable");
+    std::fs::write(out.join("matrix_files.bin"), deflated(&files)).expect("OUT_DIR is writable");
+}
+
+fn deflated(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
 }
 
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {

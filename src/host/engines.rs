@@ -184,7 +184,7 @@ fn cdi(machine: &Machine) -> Option<Vec<Cdi>> {
         }
         let Some(text) = machine.read(&path) else { continue };
         let spec: Result<Spec, String> = if kind == "json" {
-            serde_json::from_str(&text).map_err(|err| err.to_string())
+            text.parse().and_then(serde_json::from_value).map_err(|err| err.to_string())
         } else {
             crate::yaml::from_str(&text).map_err(|err| err.to_string())
         };

@@ -46,7 +46,8 @@ pub fn answer_line<T: Serialize>(answer: Answer<T>) -> String {
 }
 
 fn line<T: Serialize>(line: &Line<T>) -> String {
-    let mut text = serde_json::to_string(line).expect("texts and numbers are JSON");
+    let value = serde_json::to_value(line).expect("texts and numbers are JSON");
+    let mut text = value.to_string();
     text.push('\n');
     text
 }
@@ -70,7 +71,8 @@ pub fn ask<T: DeserializeOwned>(library: &str, deadline: Duration) -> Answer<T> 
 fn judge<T: DeserializeOwned>(ran: &Ran) -> Answer<T> {
     let mut last = None;
     // The library may print lines of its own.
-    for line in ran.stdout.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+    let values = ran.stdout.lines().filter_map(|line| line.parse::<serde_json::Value>().ok());
+    for line in values.filter_map(|value| serde_json::from_value(value).ok()) {
         match line {
             Line::Answer(answer) => return answer,
             Line::Phase(phase) => last = Some(phase),

@@ -73,7 +73,7 @@ fn heard(ran: &Ran) -> Heard {
     let mut last = Line::default();
     let mut end = None;
     for line in ran.stdout.lines().filter_map(|line| line.strip_prefix(MARK)) {
-        let Ok(line) = serde_json::from_str::<Line>(line) else { continue };
+        let Ok(line) = line.parse().and_then(serde_json::from_value::<Line>) else { continue };
         last.phase = line.phase.or(last.phase);
         last.python = line.python.or(last.python);
         last.prefix = line.prefix.or(last.prefix);

@@ -21,7 +21,7 @@ pub use rows::Row;
 /// The matrix of `matrices/`, checked and packed by the build script.
 static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/matrix.bin"));
 
-/// Its messages and pages, packed by themselves.
+/// Its messages and pages, packed by themselves and deflated.
 static EMBEDDED_WORDS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/words.bin"));
 
 /// The files that the embedded matrix was made from, deflated, for overlays: they are laid over the text.
@@ -53,7 +53,8 @@ impl Matrix {
     fn words(&self) -> &Words {
         // A matrix that was read from YAML has its own.
         self.words.get_or_init(|| {
-            postcard::from_bytes(EMBEDDED_WORDS).expect("the build script packed these words")
+            postcard::from_bytes(&inflated(EMBEDDED_WORDS))
+                .expect("the build script packed these words")
         })
     }
 
@@ -96,14 +97,18 @@ impl Matrix {
     }
 }
 
+fn inflated(bytes: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    flate2::read::ZlibDecoder::new(bytes)
+        .read_to_end(&mut whole)
+        .expect("the build script deflated these bytes");
+    whole
+}
+
 /// The files of the embedded matrix.
 fn embedded_inputs() -> Vec<Input> {
-    let mut packed = Vec::new();
-    flate2::read::ZlibDecoder::new(EMBEDDED_FILES)
-        .read_to_end(&mut packed)
-        .expect("the build script deflated these files");
-    let files: Vec<(String, String)> =
-        postcard::from_bytes(&packed).expect("the build script packed these files");
+    let files: Vec<(String, String)> = postcard::from_bytes(&inflated(EMBEDDED_FILES))
+        .expect("the build script packed these files");
     files.into_iter().map(|(name, text)| Input { name, text }).collect()
 }
 

@@ -163,7 +163,7 @@ struct DoctorV1<'a> {
     proven: bool,
     findings: Vec<FindingV1<'a>>,
     checks: Vec<CheckV1<'a>>,
-    facts: &'a Facts,
+    facts: serde_json::Value,
 }
 
 #[derive(Serialize)]
@@ -193,7 +193,7 @@ pub fn json(report: &Report, facts: &Facts, matrix: &Matrix) -> String {
         proven: report.proven,
         findings: report.findings().map(json_v1::finding).collect(),
         checks: checks.collect(),
-        facts,
+        facts: serde_json::to_value(facts).unwrap_or_default(),
     };
     json_v1::document("gpuseal.doctor", matrix, body)
 }
