@@ -183,11 +183,14 @@ fn cdi(machine: &Machine) -> Option<Vec<Cdi>> {
             continue;
         }
         let Some(text) = machine.read(&path) else { continue };
-        let spec: Result<Spec, String> = if kind == "json" {
-            text.parse().and_then(serde_json::from_value).map_err(|err| err.to_string())
+        let document: Result<serde_json::Value, String> = if kind == "json" {
+            text.parse().map_err(|err: serde_json::Error| err.to_string())
         } else {
             crate::yaml::from_str(&text).map_err(|err| err.to_string())
         };
+        let spec = document.and_then(|document| {
+            serde_json::from_value::<Spec>(document).map_err(|err| err.to_string())
+        });
         match spec {
             Ok(spec) if spec.kind == "nvidia.com/gpu" => list.push(summary(machine, path, &spec)),
             Ok(_) => (),

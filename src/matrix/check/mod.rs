@@ -63,16 +63,19 @@ pub fn build(files: &[Input], overlays: &[Input]) -> Result<Matrix, Vec<Fault>> 
     for (input, overlay) in all {
         digest.update((input.text.len() as u64).to_be_bytes());
         digest.update(input.text.as_bytes());
-        match crate::yaml::from_str::<RawFile>(&input.text) {
-            Ok(raw) => raws.push((input.name.clone(), overlay, raw)),
-            Err(err) => match future_schema(&input.text) {
-                // Its other words are not ours to complain of.
-                Some(schema) => {
+        match crate::yaml::from_str::<serde_json::Value>(&input.text) {
+            Ok(document) => {
+                // Of a later shape the other words are not ours to complain of.
+                if let Some(schema) = future_schema(&document) {
                     check.fault(&input.name, "matrix", too_new(schema));
                     return Err(check.faults);
                 }
-                None => check.fault(&input.name, "the file", err.to_string()),
-            },
+                let raw = RawFile::of(document, &mut |row, message| {
+                    check.fault(&input.name, &row, message);
+                });
+                raws.push((input.name.clone(), overlay, raw));
+            }
+            Err(err) => check.fault(&input.name, "the file", err.to_string()),
         }
     }
     check.matrix.digest = format!("sha256:{}", hex(&digest.finalize()));
@@ -369,17 +372,9 @@ impl Check {
 }
 
 /// The schema of a file that a later program reads, whatever else stands in it.
-fn future_schema(text: &str) -> Option<u32> {
-    #[derive(serde::Deserialize)]
-    struct Head {
-        matrix: Header,
-    }
-    #[derive(serde::Deserialize)]
-    struct Header {
-        schema: u32,
-    }
-    let head: Head = crate::yaml::from_str(text).ok()?;
-    (head.matrix.schema > SCHEMA).then_some(head.matrix.schema)
+fn future_schema(document: &serde_json::Value) -> Option<u32> {
+    let schema = document.get("matrix")?.get("schema")?.as_u64()?;
+    u32::try_from(schema).ok().filter(|schema| *schema > SCHEMA)
 }
 
 fn too_new(schema: u32) -> String {
