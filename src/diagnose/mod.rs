@@ -10,6 +10,7 @@
 
 mod advice;
 mod clean;
+mod hearsay;
 mod hidden;
 mod missing;
 mod paste;
@@ -26,6 +27,7 @@ use crate::domain::{Code, Finding};
 use crate::matrix::{Certainty, Matrix, Message, Tells};
 
 pub use advice::{Advice, for_cause};
+use hearsay::Voice;
 pub use hidden::{case, hidden};
 pub use paste::{Asked, Said, facts};
 use scan::{AROUND, Scan, Scanner, squeezed};
@@ -41,6 +43,8 @@ pub struct Diagnosis {
     pub findings: Vec<Finding>,
     /// Versions and machines that were read from it.
     pub read: Vec<Read>,
+    /// The text shows that torch found its GPU: what fails, if anything does, is another matter.
+    pub works: bool,
     /// Lines that were read.
     pub lines: usize,
 }
@@ -104,6 +108,8 @@ impl Match {
 /// A message at its place, confirmed.
 struct Hit<'m> {
     message: &'m Message,
+    /// A program printed it, or somebody speaks of it.
+    voice: Voice,
     /// Where its fragment begins and ends.
     first: usize,
     line: usize,
@@ -127,10 +133,12 @@ pub fn read(text: impl BufRead, matrix: &Matrix) -> io::Result<Diagnosis> {
 /// The first place of each message at which its pattern and its neighbours hold, in the order of the text.
 fn confirmed<'m>(scan: &Scan, matrix: &'m Matrix) -> Vec<Hit<'m>> {
     let mut patterns = BTreeMap::new();
-    let mut done = BTreeMap::new();
+    let mut done: BTreeMap<usize, usize> = BTreeMap::new();
     let mut hits: Vec<Hit<'m>> = Vec::new();
     for place in &scan.places {
-        if done.contains_key(&place.message) {
+        // A place where it was printed counts before one where it is spoken of.
+        let before = done.get(&place.message).copied();
+        if before.is_some_and(|at| hits[at].voice == Voice::Printed) {
             continue;
         }
         let message = &matrix.messages()[place.message];
@@ -169,14 +177,27 @@ fn confirmed<'m>(scan: &Scan, matrix: &'m Matrix) -> Vec<Hit<'m>> {
                 }
             }
         }
-        done.insert(place.message, hits.len());
-        hits.push(Hit {
+        let first = begins(scan, message, place.line);
+        let voice = scan
+            .kept
+            .get(&first)
+            .map_or(Voice::Printed, |line| hearsay::voice(&line.text, line.body()));
+        let hit = Hit {
             message,
-            first: begins(scan, message, place.line),
+            voice,
+            first,
             line: place.line,
             count: scan.counts.get(&place.message).copied().unwrap_or(1),
             captures,
-        });
+        };
+        match before {
+            Some(at) if voice < hits[at].voice => hits[at] = hit,
+            Some(_) => (),
+            None => {
+                done.insert(place.message, hits.len());
+                hits.push(hit);
+            }
+        }
     }
     hits
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::advice::for_cause;
+use super::hearsay::Voice;
 use super::hidden::hidden;
 use super::scan::{Scan, squeezed};
 use super::situation::Situation;
@@ -23,9 +24,10 @@ pub(super) fn rank(
     let role = |hit: &Hit<'_>| match hit.message.tells {
         _ if hidden_by_others.contains(hit.message.id.as_str()) => Role::Consequence,
         Tells::Hint => Role::Hint,
+        _ if hit.voice == Voice::SpokenOf => Role::Hint,
         _ => Role::Other,
     };
-    hits.order_by_key(|hit| (role(hit), weight(hit.message), hit.first));
+    hits.order_by_key(|hit| (role(hit), hit.voice, weight(hit.message), hit.first));
     let first = hits.first().filter(|hit| role(hit) == Role::Other);
     let named = first.is_some_and(|hit| hit.message.tells == Tells::Cause);
     // What several causes end in is no second trouble beside a cause.
@@ -54,7 +56,7 @@ pub(super) fn rank(
     let root = matches.first().filter(|m| m.is_root()).map(|m| m.code);
     let verdict = match root {
         Some(code) => code,
-        None if quiet(&matches) && findings.is_empty() && works(&said) => Code::Ok,
+        None if quiet(&matches) && findings.is_empty() && works(&said) && !scan.trouble => Code::Ok,
         None => Code::Unknown,
     };
     for other in &mut matches {
@@ -70,8 +72,9 @@ pub(super) fn rank(
         .map(|m| m.code)
         .gather();
     findings.retain(|finding| !spoken.contains(&finding.code));
+    let works = works(&said);
     let read = std::mem::take(&mut said.seen);
-    Diagnosis { verdict, matches, findings, read, lines: scan.lines }
+    Diagnosis { verdict, matches, findings, read, works, lines: scan.lines }
 }
 
 /// What the versions say, as the match that it is. It stands where torch or the card is named.
@@ -142,6 +145,8 @@ fn worded(scan: &Scan, hit: &Hit<'_>, role: Role, said: &Said, matrix: &Matrix) 
         confidence: match message.tells {
             // A symptom never names its cause for certain.
             Tells::Symptom => message.certainty.max(Certainty::Likely),
+            // Nor does what somebody quotes.
+            Tells::Cause if hit.voice != Voice::Printed => message.certainty.max(Certainty::Likely),
             _ => message.certainty,
         },
         sources,

@@ -68,6 +68,22 @@ const TELLING: &[&str] = &[
     "rmversion",
 ];
 
+/// Fragments of lines that say that something failed, whatever it was.
+const TROUBLE: &[&str] = &[
+    "traceback(mostrecentcalllast)",
+    "error:",
+    "exception:",
+    "##[error]",
+    "coredumped",
+    "segmentationfault",
+    "nomodulenamed",
+    "failed",
+    "killed",
+    "exitcode1",
+    "exitcode:1",
+    "fatal:",
+];
+
 /// Where a message stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
@@ -88,6 +104,8 @@ pub(super) struct Scan {
     pub kept: BTreeMap<usize, Line>,
     /// Lines in all.
     pub lines: usize,
+    /// A line says that something failed.
+    pub trouble: bool,
 }
 
 impl Scan {
@@ -123,11 +141,22 @@ const SQUEEZE: [Option<u8>; 256] = {
     table
 };
 
+/// What a fragment is of.
+#[derive(Debug, Clone, Copy)]
+enum Owner {
+    /// A message, by its index.
+    Message(usize),
+    /// A line that names versions.
+    Telling,
+    /// A line that says that something failed.
+    Trouble,
+}
+
 /// The fragments of a matrix, ready to be looked for.
 pub(super) struct Scanner {
     automaton: NFA,
-    /// Message of each fragment; those that only tell versions have none.
-    owner: Vec<Option<usize>>,
+    /// What each fragment is of.
+    owner: Vec<Owner>,
 }
 
 impl Scanner {
@@ -137,12 +166,16 @@ impl Scanner {
         for (at, message) in matrix.messages().iter().enumerate() {
             for text in &message.text {
                 fragments.push(squeezed(text));
-                owner.push(Some(at));
+                owner.push(Owner::Message(at));
             }
         }
         for text in TELLING {
             fragments.push((*text).to_owned());
-            owner.push(None);
+            owner.push(Owner::Telling);
+        }
+        for text in TROUBLE {
+            fragments.push((*text).to_owned());
+            owner.push(Owner::Trouble);
         }
         let automaton = NFA::builder()
             .build(&fragments)
@@ -256,11 +289,20 @@ impl<'s> Pass<'s> {
         let mut met = std::mem::take(&mut self.met);
         met.sort_unstable();
         met.dedup();
-        let mut before = 2;
-        let mut after = 8;
+        let (mut before, mut after) = (0, 0);
         let mut last = None;
         for fragment in &met {
-            let Some(message) = self.scanner.owner[*fragment] else { continue };
+            let message = match self.scanner.owner[*fragment] {
+                Owner::Message(message) => message,
+                Owner::Telling => {
+                    (before, after) = (before.max(2), after.max(8));
+                    continue;
+                }
+                Owner::Trouble => {
+                    self.scan.trouble = true;
+                    continue;
+                }
+            };
             if last == Some(message) {
                 continue;
             }
@@ -274,6 +316,9 @@ impl<'s> Pass<'s> {
         }
         met.clear();
         self.met = met;
+        if after == 0 {
+            return;
+        }
         self.keep_until = self.keep_until.max(number + after);
         let from = number.saturating_sub(before);
         for (number, line) in self.recent.iter().rev().take_while(|(n, _)| *n >= from) {

@@ -40,6 +40,9 @@ pub fn human(diagnosis: &Diagnosis, matrix: &Matrix, verbose: bool) -> String {
     let first = match root {
         Some(root) => root.cause.clone(),
         None => match diagnosis.verdict {
+            Code::Unknown if diagnosis.works => {
+                "torch finds its GPU in this text; no message in it names a cause that gpuseal knows".into()
+            }
             Code::Unknown => "no message in this text names a cause that gpuseal knows".into(),
             Code::Ok => "the text shows a machine on which torch finds its GPU".into(),
             code => diagnosis
