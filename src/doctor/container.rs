@@ -59,7 +59,9 @@ pub fn has_gpu(subject: &Subject<'_>) -> Outcome {
         )
     };
     let finding = if pod {
-        finding("the pod was started without a GPU: the machine has one, and this container did not ask for it")
+        // The bus in a container is the node's own.
+        let none = subject.facts.pci.as_ref().is_some_and(|pci| pci.value.is_empty());
+        finding(if none { "the pod was started without a GPU, on a node that shows no NVIDIA card" } else { "the pod was started without a GPU: the machine has one, and this container did not ask for it" })
             .help("ask for it in the container's resources: `limits: {nvidia.com/gpu: 1}`")
             .help("when it asks already: `kubectl describe node` must show nvidia.com/gpu under Allocatable, else NVIDIA's device plugin is missing")
     } else {
@@ -178,7 +180,8 @@ pub fn engine(subject: &Subject<'_>) -> Outcome {
     let docker = names.contains(&"docker");
     if docker && specs.is_empty() && engines.docker_runtime.as_ref().is_some_and(|r| !r.value) {
         return Outcome::Found(vec![
-            Finding::new(Code::ContainerRuntime, severity, format!("NVIDIA's container toolkit {} is installed, and Docker does not know of it", toolkit.value))
+            // `--gpus` takes the toolkit's hook, for which Docker needs no runtime.
+            Finding::new(Code::ContainerRuntime, Severity::Warning, format!("NVIDIA's container toolkit {} is installed, and Docker has no runtime `nvidia`: `--runtime=nvidia` fails; `--gpus all` may work", toolkit.value))
                 .fact("no runtime `nvidia`", engines.docker_runtime.as_ref().map_or("", |r| r.source.as_str()))
                 .help("`sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker`"),
         ]);

@@ -60,12 +60,10 @@ fn not_loaded(subject: &Subject<'_>) -> Finding {
         let hit = |line: &&String| words.iter().any(|word| line.contains(word));
         subject.kernel_log().iter().rev().find(hit)
     };
-    let unsigned = log(&[
-        "Key was rejected",
-        "Required key not available",
-        "module verification failed",
-        "Loading of unsigned module",
-    ]);
+    // "module verification failed ... tainting kernel" is said of a module that is loaded all the same.
+    let unsigned =
+        log(&["Key was rejected", "Required key not available", "Loading of unsigned module"])
+            .filter(|_| facts.system.secure_boot != Some(false));
     if !installed {
         return Finding::new(
             Code::NoDriver,
@@ -109,8 +107,11 @@ fn not_loaded(subject: &Subject<'_>) -> Finding {
         }
     }
     if facts.system.secure_boot == Some(true) {
-        finding = finding.fact("Secure Boot is on", "EFI variables").help(
-            "Secure Boot is on: enrol the key that signs the module (`sudo mokutil --import /var/lib/shim-signed/mok/MOK.der`, then reboot and confirm), take the distribution's signed packages, or turn Secure Boot off",
+        finding = finding.fact("Secure Boot is on", "EFI variables");
+    }
+    if facts.system.secure_boot == Some(true) || unsigned.is_some() {
+        finding = finding.help(
+            "where Secure Boot is on: enrol the key that signs the module (`sudo mokutil --import /var/lib/shim-signed/mok/MOK.der`, then reboot and confirm), take the distribution's signed packages, or turn Secure Boot off",
         );
     }
     if subject.loaded("nouveau") == Some(true) {
@@ -285,6 +286,19 @@ pub fn restart(subject: &Subject<'_>) -> Outcome {
 
 /// `fabric`: on machines with NVSwitch, what makes the switches one fabric runs.
 pub fn fabric(subject: &Subject<'_>) -> Outcome {
+    let mut outcome = fabric_state(subject);
+    // CUDA that starts has not waited for it: memory of other cards may be out of its reach.
+    if let Outcome::Found(findings) = &mut outcome
+        && subject.cuda_works()
+    {
+        for finding in findings {
+            finding.severity = finding.severity.max(Severity::Warning);
+        }
+    }
+    outcome
+}
+
+fn fabric_state(subject: &Subject<'_>) -> Outcome {
     let devices = subject.devices();
     let grace = |name: &str| name.contains("GB200") || name.contains("GB300");
     let rack = devices.iter().any(|d| grace(&d.name));

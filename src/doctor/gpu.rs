@@ -2,7 +2,7 @@
 
 use super::view::counted;
 use super::{Outcome, Subject};
-use crate::domain::{Code, Finding, Severity};
+use crate::domain::{Code, Finding, Severity, shown};
 use crate::host::Device;
 
 /// `gpu-present`: there is an NVIDIA card at all.
@@ -20,7 +20,7 @@ pub fn present(subject: &Subject<'_>) -> Outcome {
     }
     let names: Vec<&str> = subject.devices().iter().map(|d| d.name.as_str()).collect();
     if let Some(model) = &facts.system.jetson {
-        return Outcome::Passed(model.clone());
+        return Outcome::Passed(shown(model));
     }
     let count = facts.pci.as_ref().map(|pci| pci.value.len());
     let known = subject.physical();
@@ -35,6 +35,15 @@ pub fn present(subject: &Subject<'_>) -> Outcome {
         _ if subject.in_wsl() => {
             let node = facts.nodes.as_ref().map(|n| n.value.iter().any(|n| n.path == "/dev/dxg"));
             match node {
+                Some(false) if subject.in_container() => Outcome::Found(vec![
+                    Finding::new(
+                        Code::NoDevice,
+                        Severity::Error,
+                        "the container was started without the GPU: there is no /dev/dxg in it",
+                    )
+                    .help("start it with `docker run --gpus all` (Compose: `deploy.resources.reservations.devices`)")
+                    .help("when that fails, run `gpuseal doctor` outside of the container, in WSL: Windows needs NVIDIA's driver, and Docker NVIDIA's container toolkit"),
+                ]),
                 Some(false) => Outcome::Found(vec![
                     Finding::new(
                         Code::NoDriver,
@@ -169,6 +178,12 @@ pub fn alive(subject: &Subject<'_>) -> Outcome {
     if let Some(line) = logged.last() {
         finding = finding.fact((*line).clone(), "kernel log");
     }
+    if reset.is_some_and(|f| f.code == Some(16)) {
+        let number = lost.first().and_then(|d| devices.iter().position(|other| other == *d));
+        let number = number.map_or_else(|| "NUMBER".into(), |n| n.to_string());
+        finding = finding
+            .help(format!("end what runs on it and reset it: `sudo nvidia-smi --gpu-reset -i {number}`"));
+    }
     Outcome::Found(vec![
         finding
             .help("switch the machine off and on: a reboot alone does not always bring the card back")
@@ -294,7 +309,9 @@ pub fn free(subject: &Subject<'_>) -> Outcome {
         let name = named(device);
         let mode = device.compute_mode.as_deref().unwrap_or_default().to_ascii_lowercase();
         let holders = holders(device);
-        if mode.contains("prohibited") {
+        // Whoever computed here was not kept out.
+        let computed = subject.proven();
+        if mode.contains("prohibited") && !computed {
             findings.push(
                 Finding::new(
                     Code::DeviceBusy,
@@ -304,9 +321,7 @@ pub fn free(subject: &Subject<'_>) -> Outcome {
                 .fact("compute mode Prohibited", "NVML")
                 .help("`sudo nvidia-smi -c DEFAULT`, or another card by CUDA_VISIBLE_DEVICES"),
             );
-        } else if mode.contains("exclusive")
-            && device.processes.as_ref().is_some_and(|p| !p.is_empty())
-        {
+        } else if mode.contains("exclusive") && !computed && held_alone(device) {
             findings.push(
                 Finding::new(
                     Code::DeviceBusy,
@@ -328,7 +343,7 @@ pub fn free(subject: &Subject<'_>) -> Outcome {
             findings.push(
                 Finding::new(
                     Code::DeviceBusy,
-                    Severity::Error,
+                    if computed { Severity::Warning } else { Severity::Error },
                     format!(
                         "the memory of {name} is full: {} of {} MiB, by {holders}",
                         used >> 20,
@@ -368,6 +383,14 @@ pub fn free(subject: &Subject<'_>) -> Outcome {
     }
 }
 
+/// A program has the card to itself. The server of the Multi-Process Service shares it with every
+/// program that asks it.
+fn held_alone(device: &Device) -> bool {
+    let list = device.processes.as_deref().unwrap_or_default();
+    let server = |name: &str| name.contains("nvidia-cuda-mps");
+    !list.is_empty() && !list.iter().any(|p| p.name.as_deref().is_some_and(server))
+}
+
 /// `python (12.3 GiB)`, or what is known of who holds a card.
 fn holders(device: &Device) -> String {
     let list = device.processes.as_deref().unwrap_or_default();
@@ -375,7 +398,7 @@ fn holders(device: &Device) -> String {
         return "a program that is not visible from here".into();
     }
     let each = list.iter().take(3).map(|p| {
-        let name = p.name.as_deref().unwrap_or("a program");
+        let name = shown(p.name.as_deref().unwrap_or("a program"));
         format!("{name} (process {})", p.pid)
     });
     each.collect::<Vec<_>>().join(", ")
@@ -421,6 +444,9 @@ fn xids<'s>(subject: &Subject<'s>, xid: u32) -> Vec<&'s String> {
 
 /// A device, told apart from others of its product.
 fn named(device: &Device) -> String {
-    let name = if device.name.is_empty() { "a card" } else { &device.name };
-    device.address.as_ref().map_or_else(|| name.to_owned(), |at| format!("{name} at {at}"))
+    let name = if device.name.is_empty() { "a card".into() } else { shown(&device.name) };
+    match &device.address {
+        Some(at) => format!("{name} at {}", shown(at)),
+        None => name,
+    }
 }

@@ -1,7 +1,7 @@
 //! What to install instead: the nearest build that cards, driver, platform and Python here take.
 
 use super::Subject;
-use super::view::{Build, Torch};
+use super::view::{Build, Torch, quoted};
 use crate::domain::{Code, Order as _, TorchRelease, WheelVariant};
 use crate::host::Python;
 use crate::matrix::Variant;
@@ -66,7 +66,7 @@ fn install_command(subject: &Subject<'_>, python: &Python, fit: Fit) -> String {
 pub fn pip(python: &Python) -> String {
     match python.kind.as_str() {
         "uv" => "uv pip".into(),
-        _ => format!("{} -m pip", python.path),
+        _ => format!("{} -m pip", quoted(&python.path)),
     }
 }
 

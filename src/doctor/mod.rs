@@ -221,7 +221,7 @@ fn errors(outcome: &Outcome) -> bool {
 /// What the symptom of the check `of` comes to where a cause was found, or an earlier symptom: a
 /// remark. `None`: nothing says why.
 fn follows(subject: &Subject<'_>, of: &str, symptom: &str) -> Option<Outcome> {
-    let causes = REGISTRY.iter().filter(|check| !check.symptom && check.link != Link::Lock);
+    let causes = REGISTRY.iter().filter(|check| !check.symptom && may_cause(subject, check, of));
     let earlier =
         REGISTRY.iter().take_while(|check| check.name != of).filter(|check| check.symptom);
     let broken = causes.chain(earlier).find_map(|check| match (check.run)(subject) {
@@ -230,6 +230,26 @@ fn follows(subject: &Subject<'_>, of: &str, symptom: &str) -> Option<Outcome> {
     })?;
     let message = format!("{symptom}{FOLLOWS}`{}`", broken.code);
     Some(Outcome::Found(vec![Finding::new(broken.code, Severity::Note, message)]))
+}
+
+/// Whether what a check finds can be why the symptom of the check `of` shows. A wheel without GPU code
+/// explains that torch sees no GPU, and never that the driver does not start.
+fn may_cause(subject: &Subject<'_>, check: &Check, of: &str) -> bool {
+    let access = ["container-has-gpu", "container-capabilities"].contains(&check.name);
+    let driver = matches!(check.link, Link::Gpu | Link::KernelDriver | Link::UserDriver) || access;
+    match of {
+        "nvml-answers" => driver,
+        "cuda-starts" => {
+            let hidden = matches!(subject.cuda_code(), Some(100 | 101)) || subject.sees_none();
+            driver || check.name == "visible-devices" && hidden
+        }
+        // What serves other programs: containers, compilers, the project's lock.
+        _ => match check.link {
+            Link::Container => access,
+            Link::Toolkit | Link::Lock => false,
+            _ => true,
+        },
+    }
 }
 
 /// Between a symptom and the code of what it follows from.

@@ -81,7 +81,7 @@ pub fn nvcc_line(subject: &Subject<'_>) -> Option<String> {
     let others =
         if others.is_empty() { String::new() } else { format!(" ({})", others.join(", ")) };
     Some(format!(
-        "nvcc {} is there and only compiles extensions: its version need not equal that of torch or the driver{others}",
+        "nvcc {} is there and only compiles extensions: its version need not equal theirs; an extension needs the major version of torch's CUDA{others}",
         nvcc.value.cuda
     ))
 }

@@ -1,7 +1,7 @@
 //! The user-mode driver: which libcuda the loader picks, whether it belongs to the kernel module,
 //! the device nodes it opens, and what it answers.
 
-use super::view::is_card_node;
+use super::view::{is_card_node, quoted};
 use super::{Outcome, Subject, container, errors, follows};
 use crate::domain::{Code, Finding, Severity};
 use crate::host::{Answer, Failure, LoaderFile, Node};
@@ -80,8 +80,8 @@ pub fn found(subject: &Subject<'_>) -> Outcome {
                 format!("the driver's libcuda is in {folder}, where the loader does not look"),
             )
             .fact(file.clone(), "loader")
-            .help("`sudo ldconfig` tells the loader of new libraries")
-            .help(format!("or set LD_LIBRARY_PATH={folder}, as NixOS and some containers need it")),
+            .help(format!("set LD_LIBRARY_PATH={0}, as some clouds' nodes and NixOS need it", quoted(folder)))
+            .help(format!("or for good: `echo {0} | sudo tee /etc/ld.so.conf.d/nvidia.conf && sudo ldconfig`", quoted(folder))),
         ]);
     }
     let finding = if subject.in_container() {
@@ -249,7 +249,7 @@ pub fn nodes(subject: &Subject<'_>) -> Outcome {
     // A job that was given some of the cards may not open the others, and nobody needs the nodes of
     // MIG's capabilities and of displays.
     if subject.cuda_works() {
-        return Outcome::Passed("device nodes can be opened".into());
+        return Outcome::Passed(openable(&nodes.value));
     }
     let needed =
         |path: &str| is_card_node(path) || matches!(path, "/dev/nvidiactl" | "/dev/nvidia-uvm");
@@ -352,7 +352,19 @@ pub fn nodes(subject: &Subject<'_>) -> Outcome {
             (_, false) => finding.help("`sudo modprobe nvidia_uvm`, then `sudo nvidia-modprobe -c 0 -u`").help("after a suspend: `sudo rmmod nvidia_uvm && sudo modprobe nvidia_uvm`"),
         }]);
     }
-    Outcome::Passed("device nodes can be opened".into())
+    Outcome::Passed(openable(&nodes.value))
+}
+
+/// How many of the cards' nodes may be opened.
+fn openable(nodes: &[Node]) -> String {
+    let cards = nodes.iter().filter(|node| is_card_node(&node.path));
+    let (open, all) = cards.fold((0, 0), |(open, all), node| {
+        (open + usize::from(node.refused.is_none()), all + 1)
+    });
+    if open == all {
+        return "device nodes can be opened".into();
+    }
+    format!("{open} of {all} device nodes of cards may be opened")
 }
 
 /// `nvml-answers`: NVML starts.

@@ -4,7 +4,7 @@
 use super::Subject;
 use crate::domain::{
     ComputeCapability, CudaVersion, DriverSpec, DriverVersion, Finding, Package, PythonVersion,
-    Severity, TorchRelease, TorchVersion, WheelVariant,
+    Severity, TorchRelease, TorchVersion, WheelVariant, shown,
 };
 use crate::host::{Cuda, Device, Failure, Nvml, PciCard, Product, Python, Told, TorchTold};
 use crate::matrix::{GpuMatch, Matrix};
@@ -145,6 +145,11 @@ impl<'s> Subject<'s> {
         self.cuda().is_some_and(|cuda| cuda.failure.is_none() && !cuda.devices.is_empty())
     }
 
+    /// libcuda starts, and shows this process no device.
+    pub(super) fn sees_none(&self) -> bool {
+        self.cuda().is_some_and(|cuda| cuda.failure.is_none() && cuda.devices.is_empty())
+    }
+
     /// Devices as NVML tells them, or nvidia-smi.
     pub(super) fn devices(&self) -> &'s [Device] {
         let smi = || self.facts.smi.as_ref()?.told().map(|s| s.devices.as_slice());
@@ -238,17 +243,20 @@ impl<'s> Subject<'s> {
         self.facts.pythons.iter().find_map(Torch::of)
     }
 
+    /// What the torch that is judged told when it was imported.
+    fn told(&self) -> Option<&'s TorchTold> {
+        self.torch()?.python.imported.as_ref()?.told()
+    }
+
     /// Matrix products of the environment that is judged.
     pub(super) fn products(&self) -> &'s [Product] {
-        let told = self.facts.pythons.iter().find_map(|p| p.imported.as_ref()?.told());
-        told.map(|told| told.products.as_slice()).unwrap_or_default()
+        self.told().map(|told| told.products.as_slice()).unwrap_or_default()
     }
 
     /// A product was right on every device that torch sees.
     pub(super) fn proven(&self) -> bool {
         let products = self.products();
-        let told = self.facts.pythons.iter().find_map(|p| p.imported.as_ref()?.told());
-        let count = told.and_then(|told| told.device_count);
+        let count = self.told().and_then(|told| told.device_count);
         !products.is_empty()
             && products.iter().all(|p| p.right == Some(true))
             && count.is_none_or(|count| count as usize == products.len())
@@ -300,6 +308,22 @@ pub fn is_card_node(path: &str) -> bool {
         .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
+/// A path as one word of a command that a person pastes.
+pub fn quoted(path: &str) -> String {
+    let path = shown(path);
+    let plain = |c: char| c.is_alphanumeric() || "/._-+~:@%,=\\".contains(c);
+    if !path.is_empty() && path.chars().all(plain) {
+        return path;
+    }
+    // A path with a drive is pasted into a shell of Windows.
+    if path.get(1..2) == Some(":") && !path.contains('"') {
+        return format!("\"{path}\"");
+    }
+    // The shell opens `~` outside of the quotes alone.
+    let (home, rest) = path.strip_prefix("~/").map_or(("", path.as_str()), |rest| ("~/", rest));
+    format!("{home}'{}'", rest.replace('\'', r"'\''"))
+}
+
 /// `3.12` of `3.12.4`.
 pub fn python_of(python: &Python) -> Option<PythonVersion> {
     let version = python.version.as_deref()?;
@@ -313,8 +337,8 @@ fn place(matrix: &Matrix, name: &str, capability: Option<ComputeCapability>) -> 
         (Ok(gpu), None) => Some(gpu),
         (Ok(gpu), Some(capability)) if gpu.capability == capability => Some(gpu),
         (_, Some(capability)) => Some(GpuMatch {
-            given: crate::domain::shown(name),
-            name: crate::domain::shown(name),
+            given: shown(name),
+            name: shown(name),
             capability,
             kind: None,
             host: None,
@@ -345,8 +369,8 @@ pub fn counted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
         }
     }
     let words = list.into_iter().map(|(name, count)| match count {
-        1 => name.to_owned(),
-        _ => format!("{count} x {name}"),
+        1 => shown(name),
+        _ => format!("{count} x {}", shown(name)),
     });
     words.collect::<Vec<_>>().join(", ")
 }
@@ -354,4 +378,24 @@ pub fn counted<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 /// Keeps the findings of these codes.
 pub fn only(findings: Vec<Finding>, codes: &[crate::domain::Code]) -> Vec<Finding> {
     findings.into_iter().filter(|finding| codes.contains(&finding.code)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_path_is_one_word_of_a_command() {
+        for (path, word) in [
+            ("/opt/venv/bin/python", "/opt/venv/bin/python"),
+            (r"C:\venv\python.exe", r"C:\venv\python.exe"),
+            (r"C:\my env\python.exe", r#""C:\my env\python.exe""#),
+            ("/srv/my env/$(x)", "'/srv/my env/$(x)'"),
+            ("~/my env/python", "~/'my env/python'"),
+            ("/it's", r"'/it'\''s'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(path), word);
+        }
+    }
 }

@@ -6,7 +6,7 @@ use super::{Outcome, Subject, follows, nothing_here, user_driver};
 use crate::domain::{
     Code, CodeTarget, CudaVersion, DriverSpec, Finding, Order as _, Platform, Severity, shown,
 };
-use crate::host::Answer;
+use crate::host::{Answer, Python};
 use crate::matrix::{CodeList, GpuMatch};
 use crate::resolve::case::{Case, Driver};
 use crate::resolve::physics::{self, Served};
@@ -20,6 +20,17 @@ pub fn found(subject: &Subject<'_>) -> Outcome {
     let pythons = &subject.facts.pythons;
     if pythons.is_empty() {
         return Outcome::Skipped("no Python environment was found: name one with --env".into());
+    }
+    // Who hangs, dies or fails when asked for torch and has no package told nothing at all.
+    let silent = |p: &&Python| {
+        let failed = matches!(
+            p.imported,
+            Some(Answer::Hung(_) | Answer::Crashed(_) | Answer::Failed(_))
+        );
+        failed && p.packages.is_empty() && p.torch.is_none()
+    };
+    if let Some(python) = pythons.iter().find(silent) {
+        return Outcome::Skipped(format!("{} did not answer as a Python", shown(&python.path)));
     }
     let paths: Vec<_> = pythons.iter().map(|p| p.path.as_str()).take(4).collect();
     Outcome::Skipped(format!(
