@@ -224,6 +224,21 @@ fn less_is_known_without_a_panic() {
     }
 }
 
+/// A record goes where it was sent, alone and whole, and into nothing but a file.
+#[test]
+fn a_record_is_written_where_it_was_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs_err::create_dir(folder.path().join("env")).expect("a folder");
+    let record = |to: &str| {
+        support::run(folder.path(), &["doctor", "--no-run", "--env", "env", "--record", to])
+    };
+    let piped = record("-");
+    assert!(Facts::from_record(&piped.stdout).is_ok(), "{}", piped.all());
+    assert!(piped.stderr.contains("matrix "), "the report is told beside it: {}", piped.stderr);
+    assert!(!folder.path().join("-").exists());
+    record("env").says(2, &["cannot write `env`: it is there, and is no regular file"]);
+}
+
 #[test]
 fn bad_records_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -248,6 +263,8 @@ fn bad_records_are_refused() {
     let path = path.to_str().expect("a path");
     support::run(folder.path(), &["doctor", "--facts", path, "--target", "train"])
         .says(2, &["there is no target `train`", "--project"]);
+    support::run(folder.path(), &["doctor", "--env", "no/such/env"])
+        .says(2, &["there is no `no/such/env`", "--env names an interpreter"]);
     let lock = self::folder().join("lock-drift.lock");
     fs_err::copy(lock, folder.path().join("gpuseal.lock")).expect("a copy");
     support::run(folder.path(), &["doctor", "--facts", path, "--target", "serve"])

@@ -24,12 +24,17 @@ const LONGEST: u64 = 10 << 20;
 /// A record that cannot be read or written; a lock that cannot be read; a target that is not there.
 pub fn run(args: &Doctor, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
     let facts = facts(args)?;
-    if let Some(path) = &args.record {
-        output::write_whole(path, &facts.to_record())?;
-        output.talk(format_args!("wrote {}", path.display()));
+    let to_stdout = args.record.as_deref() == Some(Path::new("-"));
+    match &args.record {
+        Some(_) if to_stdout => output.data(&facts.to_record())?,
+        Some(path) => {
+            output::write_whole(path, &facts.to_record())?;
+            output.talk(format_args!("wrote {}", path.display()));
+        }
+        None => (),
     }
     // What goes into a public report is judged without names, so that no finding holds one either.
-    let facts = if args.shareable { facts.anonymise() } else { facts };
+    let facts = if args.shareable { facts.shareable() } else { facts };
     let report = report(args, &facts, matrix, output)?;
     let text = match (args.shareable, output.format) {
         (true, _) => voice::shareable(&report, &facts, matrix),
@@ -37,8 +42,12 @@ pub fn run(args: &Doctor, matrix: &Matrix, output: &Output) -> Result<Exit, Erro
         (_, Format::Json) => voice::json(&report, &facts, matrix),
         (_, Format::Github) => voice::annotations(&report),
     };
-    // A block to be pasted keeps its lines.
-    if args.shareable { output.data(&text) } else { output.result(&text) }?;
+    // A block to be pasted keeps its lines; a record on stdout is the only thing there.
+    match (to_stdout, args.shareable) {
+        (true, _) => output.talk(text.trim_end()),
+        (_, true) => output.data(&text)?,
+        _ => output.result(&text)?,
+    }
     Ok(exit(&report))
 }
 
@@ -54,6 +63,12 @@ fn exit(report: &Report) -> Exit {
 
 /// The machine: recorded, or this one.
 fn facts(args: &Doctor) -> Result<Facts, Error> {
+    if let Some(env) = args.envs.iter().find(|env| is_nowhere(env)) {
+        return Err(Error::Usage {
+            message: format!("there is no `{}`", shown(&env.display().to_string())),
+            help: Some("--env names an interpreter, or the folder of an environment".into()),
+        });
+    }
     match &args.facts {
         Some(path) => recorded(path),
         None => Ok(collect(&Look {
@@ -63,6 +78,17 @@ fn facts(args: &Doctor) -> Result<Facts, Error> {
             ..Look::default()
         })),
     }
+}
+
+/// Neither a path nor, for a name alone, a program.
+fn is_nowhere(env: &Path) -> bool {
+    let on_path = || {
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        let exe = format!("{}.exe", env.display());
+        std::env::split_paths(&folders)
+            .any(|folder| folder.join(env).is_file() || folder.join(&exe).is_file())
+    };
+    !env.exists() && !(env.components().count() == 1 && on_path())
 }
 
 fn recorded(path: &Path) -> Result<Facts, Error> {

@@ -156,15 +156,30 @@ fn excerpt(bad: &Bad) -> String {
     }
 }
 
-/// Writes a file whole or not at all; leaves it alone when nothing changed. Says whether it wrote.
+/// Writes a file whole or not at all; leaves it alone when nothing changed. Says whether it wrote. Of a
+/// link the file behind it is written.
 ///
 /// # Errors
-/// The folder is not writable.
+/// The folder is not writable; what is there is a device, a pipe or a folder; a link leads nowhere.
 pub fn write_whole(path: &Path, text: &str) -> io::Result<bool> {
-    if fs_err::read(path).is_ok_and(|old| old == text.as_bytes()) {
-        return Ok(false);
+    let real = if path.is_symlink() {
+        std::fs::canonicalize(path).map_err(|err| cannot(path, &err))?
+    } else {
+        path.to_owned()
+    };
+    // A rename would put the file in the place of a device or a pipe.
+    if let Ok(there) = std::fs::metadata(&real) {
+        if !there.is_file() {
+            let why = io::Error::other("it is there, and is no regular file");
+            return Err(cannot(path, &why));
+        }
+        if there.len() == text.len() as u64
+            && fs_err::read(&real).is_ok_and(|old| old == text.as_bytes())
+        {
+            return Ok(false);
+        }
     }
-    written(path, text)?.persist(path).map_err(|err| cannot(path, &err.error))?;
+    written(&real, text)?.persist(&real).map_err(|err| cannot(path, &err.error))?;
     Ok(true)
 }
 
@@ -200,15 +215,38 @@ fn written(path: &Path, text: &str) -> io::Result<tempfile::NamedTempFile> {
 /// The system's words alone: the name of the temporary file is nobody's business.
 fn cannot(path: &Path, err: &io::Error) -> io::Error {
     let kind = err.kind();
+    // Words of ours have no code of the system, and no kind.
+    let words = || if kind == io::ErrorKind::Other { err.to_string() } else { kind.to_string() };
     let why = err
         .raw_os_error()
-        .map_or_else(|| kind.to_string(), |code| io::Error::from_raw_os_error(code).to_string());
+        .map_or_else(words, |code| io::Error::from_raw_os_error(code).to_string());
     io::Error::new(kind, format!("cannot write `{}`: {why}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::wrap;
+    use super::{wrap, write_whole};
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_stays_and_links_are_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).expect("a socket");
+        let err = write_whole(&at("socket"), "x").expect_err("no file");
+        assert!(err.to_string().ends_with("socket`: it is there, and is no regular file"), "{err}");
+        assert!(std::fs::metadata(at("socket")).is_ok_and(|there| !there.is_file()));
+        assert!(write_whole(folder.path(), "x").is_err());
+
+        std::fs::write(at("real"), "old").expect("a file");
+        std::os::unix::fs::symlink("real", at("link")).expect("a link");
+        assert!(write_whole(&at("link"), "new").expect("written"));
+        assert!(!write_whole(&at("link"), "new").expect("the same"));
+        assert!(at("link").is_symlink());
+        assert_eq!(std::fs::read_to_string(at("real")).expect("text"), "new");
+        std::os::unix::fs::symlink("nowhere", at("dangling")).expect("a link");
+        assert!(write_whole(&at("dangling"), "x").is_err());
+    }
 
     #[test]
     fn wide_lines_go_on_below_their_text() {

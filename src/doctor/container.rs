@@ -1,6 +1,6 @@
 //! The container's access to the GPU, and on a host what hands GPUs to containers.
 
-use super::view::only;
+use super::view::{only, quoted};
 use super::{Outcome, Subject};
 use crate::domain::{Code, Finding, Severity};
 use crate::host::{Answer, Cdi};
@@ -234,10 +234,10 @@ pub fn cdi(subject: &Subject<'_>) -> Outcome {
     for missing in spec.missing.iter().take(3) {
         finding = finding.fact(format!("not there: {missing}"), &spec.path);
     }
-    Outcome::Found(vec![
-        finding
-            .help(format!("write it again: `sudo nvidia-ctk cdi generate --output={}`", spec.path)),
-    ])
+    Outcome::Found(vec![finding.help(format!(
+        "write it again: `sudo nvidia-ctk cdi generate --output={}`",
+        quoted(&spec.path)
+    ))])
 }
 
 /// `shared-memory`: /dev/shm holds more than a container's default.

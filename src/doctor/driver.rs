@@ -249,6 +249,10 @@ pub fn started(subject: &Subject<'_>) -> Outcome {
         line.contains("RmInitAdapter failed") || line.contains("rm_init_adapter failed")
     });
     let Some(line) = failed else { return Outcome::Apart };
+    // A log also tells of a module that has gone since.
+    if subject.driver().is_none() && subject.loaded("nvidia") == Some(false) {
+        return Outcome::Apart;
+    }
     let gone = subject.devices().is_empty() || !super::gpu::seen_all(subject);
     if explains_cards(subject) || errors(&super::gpu::alive(subject)) || !gone {
         return Outcome::Apart;

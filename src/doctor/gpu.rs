@@ -181,8 +181,9 @@ pub fn alive(subject: &Subject<'_>) -> Outcome {
     if reset.is_some_and(|f| f.code == Some(16)) {
         let number = lost.first().and_then(|d| devices.iter().position(|other| other == *d));
         let number = number.map_or_else(|| "NUMBER".into(), |n| n.to_string());
-        finding = finding
-            .help(format!("end what runs on it and reset it: `sudo nvidia-smi --gpu-reset -i {number}`"));
+        finding = finding.help(format!(
+            "end what runs on it and reset it: `sudo nvidia-smi --gpu-reset -i {number}`"
+        ));
     }
     Outcome::Found(vec![
         finding

@@ -19,8 +19,8 @@ mod wheel;
 pub use registry::REGISTRY;
 pub use view::counted;
 
-use crate::domain::{Code, Finding, Severity};
-use crate::host::Facts;
+use crate::domain::{Code, Finding, Severity, shown};
+use crate::host::{Facts, Unread};
 use crate::lock::Lockfile;
 use crate::matrix::Matrix;
 
@@ -106,6 +106,8 @@ pub struct Report {
     pub nothing_here: bool,
     /// A matrix product was right on every device.
     pub proven: bool,
+    /// What of the machine could not be read, and why.
+    pub unread: Vec<String>,
     /// A toolkit is here that nothing needs; what is to be said of it.
     pub nvcc: Option<String>,
 }
@@ -184,6 +186,7 @@ fn report(subject: &Subject<'_>, wanted: impl Fn(&Check) -> bool) -> Report {
         checks,
         nothing_here: nothing_here(subject),
         proven: subject.proven(),
+        unread: subject.facts.unread.iter().take(8).map(unread).collect(),
         nvcc: toolkit::nvcc_line(subject),
     };
     let looked = |c: &Checked| matches!(c.outcome, Outcome::Passed(_) | Outcome::Found(_));
@@ -195,6 +198,10 @@ fn report(subject: &Subject<'_>, wanted: impl Fn(&Check) -> bool) -> Report {
         Code::Unknown
     };
     report
+}
+
+fn unread(unread: &Unread) -> String {
+    format!("{}: {}", shown(&unread.what), shown(&unread.why))
 }
 
 /// Whether the machine shows no trace of an NVIDIA GPU.

@@ -18,7 +18,7 @@ pub fn product(subject: &Subject<'_>) -> Outcome {
     let products = &told.products;
     let mut findings = Vec::new();
     for product in products {
-        let device = format!("device {} ({})", product.device, product.name);
+        let device = format!("device {} ({})", product.device, shown(&product.name));
         if product.right == Some(false) {
             findings.push(
                 Finding::new(Code::WrongResult, Severity::Error, format!("{device} computed a wrong matrix product of small integers"))

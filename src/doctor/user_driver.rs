@@ -80,8 +80,14 @@ pub fn found(subject: &Subject<'_>) -> Outcome {
                 format!("the driver's libcuda is in {folder}, where the loader does not look"),
             )
             .fact(file.clone(), "loader")
-            .help(format!("set LD_LIBRARY_PATH={0}, as some clouds' nodes and NixOS need it", quoted(folder)))
-            .help(format!("or for good: `echo {0} | sudo tee /etc/ld.so.conf.d/nvidia.conf && sudo ldconfig`", quoted(folder))),
+            .help(format!(
+                "set LD_LIBRARY_PATH={0}, as some clouds' nodes and NixOS need it",
+                quoted(folder)
+            ))
+            .help(format!(
+                "or for good: `echo {0} | sudo tee /etc/ld.so.conf.d/nvidia.conf && sudo ldconfig`",
+                quoted(folder)
+            )),
         ]);
     }
     let finding = if subject.in_container() {
@@ -358,9 +364,8 @@ pub fn nodes(subject: &Subject<'_>) -> Outcome {
 /// How many of the cards' nodes may be opened.
 fn openable(nodes: &[Node]) -> String {
     let cards = nodes.iter().filter(|node| is_card_node(&node.path));
-    let (open, all) = cards.fold((0, 0), |(open, all), node| {
-        (open + usize::from(node.refused.is_none()), all + 1)
-    });
+    let (open, all) = cards
+        .fold((0, 0), |(open, all), node| (open + usize::from(node.refused.is_none()), all + 1));
     if open == all {
         return "device nodes can be opened".into();
     }

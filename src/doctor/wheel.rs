@@ -15,7 +15,11 @@ use crate::resolve::{Judgement, judge};
 /// `torch-found`: some environment has torch.
 pub fn found(subject: &Subject<'_>) -> Outcome {
     if let Some(torch) = subject.torch() {
-        return Outcome::Passed(format!("{} in {}", torch.version, torch.python.path));
+        return Outcome::Passed(format!(
+            "{} in {}",
+            shown(&torch.version),
+            shown(&torch.python.path)
+        ));
     }
     let pythons = &subject.facts.pythons;
     if pythons.is_empty() {
@@ -23,16 +27,14 @@ pub fn found(subject: &Subject<'_>) -> Outcome {
     }
     // Who hangs, dies or fails when asked for torch and has no package told nothing at all.
     let silent = |p: &&Python| {
-        let failed = matches!(
-            p.imported,
-            Some(Answer::Hung(_) | Answer::Crashed(_) | Answer::Failed(_))
-        );
+        let failed =
+            matches!(p.imported, Some(Answer::Hung(_) | Answer::Crashed(_) | Answer::Failed(_)));
         failed && p.packages.is_empty() && p.torch.is_none()
     };
     if let Some(python) = pythons.iter().find(silent) {
         return Outcome::Skipped(format!("{} did not answer as a Python", shown(&python.path)));
     }
-    let paths: Vec<_> = pythons.iter().map(|p| p.path.as_str()).take(4).collect();
+    let paths: Vec<_> = pythons.iter().map(|p| shown(&p.path)).take(4).collect();
     Outcome::Skipped(format!(
         "torch is not installed in {}: name another environment with --env",
         paths.join(", ")

@@ -6,10 +6,13 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde_json::Value;
 
-use super::{Facts, RECORD};
+use super::{Answer, Device, Facts, RECORD};
 
 /// Most that is read of a record. A machine with eight cards and four environments has 60 KB.
 const MOST: usize = 4 << 20;
+
+/// Most devices of a record: no machine has as many.
+const DEVICES: usize = 256;
 
 /// Why a text is no record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +20,9 @@ pub enum RecordError {
     /// It is longer than any record.
     #[error("the record has {0} bytes, more than the {MOST} that are read")]
     TooLong(usize),
+    /// It names more devices than any machine has.
+    #[error("the record names {0} devices, more than the {DEVICES} that are read")]
+    Crowd(usize),
     /// It is something else.
     #[error("this is no record of a machine: {0}")]
     Odd(String),
@@ -65,10 +71,53 @@ impl Facts {
         let odd = |err: serde_json::Error| RecordError::Odd(err.to_string());
         let value: Value = serde_json::from_str(text).map_err(odd)?;
         match value.get("record").and_then(Value::as_u64) {
-            Some(found) if found == u64::from(RECORD) => serde_json::from_value(value).map_err(odd),
+            Some(found) if found == u64::from(RECORD) => {
+                let facts: Self = serde_json::from_value(value).map_err(odd)?;
+                match facts.most_devices() {
+                    count if count > DEVICES => Err(RecordError::Crowd(count)),
+                    _ => Ok(facts),
+                }
+            }
             Some(found) => Err(RecordError::Version { found }),
             None => Err(RecordError::Odd("it has no number called `record`".into())),
         }
+    }
+
+    /// The length of the longest list with an entry for each device.
+    fn most_devices(&self) -> usize {
+        let torches = self.pythons.iter().filter_map(|p| p.imported.as_ref()?.told());
+        [
+            self.pci.as_ref().map(|pci| pci.value.len()),
+            self.module.as_ref().map(|module| module.value.models.len()),
+            self.nvml.as_ref().and_then(|nvml| nvml.told()).map(|nvml| nvml.devices.len()),
+            self.smi.as_ref().and_then(|smi| smi.told()).map(|smi| smi.devices.len()),
+            self.cuda.as_ref().and_then(|cuda| cuda.told()).map(|cuda| cuda.devices.len()),
+            torches.map(|told| told.products.len()).max(),
+        ]
+        .into_iter()
+        .flatten()
+        .max()
+        .unwrap_or(0)
+    }
+
+    /// The anonymous facts without names of people's programs, for a public report.
+    #[must_use]
+    pub fn shareable(&self) -> Self {
+        let mut facts = self.anonymise();
+        let hide = |devices: &mut Vec<Device>| {
+            for process in devices.iter_mut().flat_map(|d| d.processes.iter_mut().flatten()) {
+                // A service of NVIDIA's is nobody's, and decides what its presence means.
+                let service = |name: &String| name.starts_with("nvidia-cuda-mps");
+                process.name = process.name.take().filter(service);
+            }
+        };
+        if let Some(Answer::Told(nvml)) = &mut facts.nvml {
+            hide(&mut nvml.devices);
+        }
+        if let Some(Answer::Told(smi)) = &mut facts.smi {
+            hide(&mut smi.devices);
+        }
+        facts
     }
 
     /// The same facts without what tells whose they are: home folders become `~`; names of the user and
@@ -84,6 +133,7 @@ impl Facts {
             let mut value = serde_json::to_value(self).ok()?;
             names.clean(&mut value);
             let mut facts: Self = serde_json::from_value(value).ok()?;
+            facts.env.retain(|name, _| !is_secret(name));
             // Elsewhere four numbers are a version of cuDNN or cuBLAS.
             let texts = facts.env.iter_mut().filter(|(name, _)| !name.ends_with("VERSION"));
             for (_, text) in texts.filter(|(_, text)| !text.contains('/')) {
@@ -201,6 +251,7 @@ impl Names {
             format!("{}~", found.get(1).map_or("", |before| before.as_str()))
         });
         let text = ID.replace_all(&text, "...");
+        let text = TOKEN.replace_all(&text, "...");
         let text = USER.replace_all(&text, "://");
         let text = HOST.replace_all(&text, "$1...");
         match &self.words {
@@ -208,6 +259,12 @@ impl Names {
             None => text.into_owned(),
         }
     }
+}
+
+/// A variable that by its name holds what opens a door.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["API", "TOKEN", "KEY", "SECRET", "PASSWORD"].iter().any(|word| name.contains(word))
 }
 
 fn regex(text: &str) -> Regex {
@@ -222,6 +279,9 @@ static HOME: LazyLock<Regex> = LazyLock::new(|| {
 static ID: LazyLock<Regex> = LazyLock::new(|| {
     regex(r"(?i)\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 });
+static TOKEN: LazyLock<Regex> = LazyLock::new(|| {
+    regex(r"\b(?:hf_|gh[opsu]_|github_pat_|nvapi-|sk-)[A-Za-z0-9_-]{12,}|\bBearer\s+[^\s\x22',;]+")
+});
 static USER: LazyLock<Regex> = LazyLock::new(|| regex(r"://[^/\s@]+@"));
 static HOST: LazyLock<Regex> = LazyLock::new(|| regex(r"(://|@)(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b"));
 static ADDRESS: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b"));
@@ -229,7 +289,7 @@ static ADDRESS: LazyLock<Regex> = LazyLock::new(|| regex(r"\b(?:[0-9]{1,3}\.){3}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::{Failure, Python, Unread};
+    use crate::host::{Failure, Nvml, Process, Python, Unread};
 
     fn names() -> Names {
         let names = ["jane", "gpu-box.lab.example.org", "root", "42"];
@@ -244,6 +304,8 @@ mod tests {
             ("CUDA_VISIBLE_DEVICES", "GPU-01234567-89ab-cdef-0123-456789abcdef"),
             ("NCCL_COMM_ID", "10.1.2.3:4000"),
             ("CUBLAS_VERSION", "12.8.3.14"),
+            ("NGC_API_KEY", "opensesame"),
+            ("NCCL_DEBUG_FILE", "hf_abcdefghijklmnopqrst nvapi-0123456789abcdef Bearer abc.def=="),
         ];
         facts.env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         facts.pythons = vec![Python {
@@ -267,6 +329,11 @@ mod tests {
             "10.1.2.3",
             "10.0.0.1",
             "u:p",
+            "ngc_api_key",
+            "opensesame",
+            "hf_abc",
+            "nvapi",
+            "abc.def",
         ] {
             assert!(!text.to_lowercase().contains(word), "`{word}` in {text}");
         }
@@ -291,6 +358,19 @@ mod tests {
     }
 
     #[test]
+    fn a_public_report_names_no_program() {
+        let process = |name: &str| Process { pid: 7, name: Some(name.into()), memory: None };
+        let device = Device {
+            processes: Some(vec![process("secret-project"), process("nvidia-cuda-mps-server")]),
+            ..Device::default()
+        };
+        let nvml = Nvml { devices: vec![device], ..Nvml::default() };
+        let facts = Facts { record: RECORD, nvml: Some(Answer::Told(nvml)), ..Facts::default() };
+        let text = serde_json::to_string(&facts.shareable()).expect("JSON");
+        assert!(!text.contains("secret-project") && text.contains("nvidia-cuda-mps-server"));
+    }
+
+    #[test]
     fn a_record_comes_back_as_it_was_written() {
         let mut facts = Facts { record: RECORD, ..Facts::default() };
         facts.system.distro = Some("debian".into());
@@ -312,6 +392,14 @@ mod tests {
         assert!(
             odd("no JSON") && odd("[]") && odd("{}") && odd("{\"record\": 1, \"invented\": 2}")
         );
+        let many = Facts {
+            nvml: Some(Answer::Told(Nvml {
+                devices: vec![Device::default(); DEVICES + 1],
+                ..Default::default()
+            })),
+            ..facts
+        };
+        assert_eq!(Facts::from_record(&many.to_record()), Err(RecordError::Crowd(DEVICES + 1)));
         let long = " ".repeat(MOST + 1);
         assert!(matches!(Facts::from_record(&long), Err(RecordError::TooLong(_))));
     }

@@ -102,6 +102,12 @@ pub fn human(report: &Report, matrix: &Matrix) -> String {
         Outcome::Skipped(why) => Some(why),
         _ => None,
     });
+    if !report.unread.is_empty() {
+        if !report.checks.iter().any(|c| matches!(c.outcome, Outcome::Skipped(_))) {
+            let _ = writeln!(text, "\n{}", paint(WARN, "not looked at:"));
+        }
+        let _ = writeln!(text, "  {:<17} {}", "machine", report.unread.join("; "));
+    }
     let _ = writeln!(text, "\n{}", paint(DIM, matrix_line(matrix)));
     text
 }
@@ -225,6 +231,9 @@ pub fn shareable(report: &Report, facts: &Facts, matrix: &Matrix) -> String {
             }
         };
         let _ = writeln!(text, "| {} | {} |", checked.check.name, markup(&line));
+    }
+    for unread in &report.unread {
+        let _ = writeln!(text, "| could not be read | {} |", markup(unread));
     }
     let _ = writeln!(text, "\n{} {}, {}\n\n</details>", TOOL.0, TOOL.1, matrix_line(matrix));
     text
