@@ -88,7 +88,7 @@ fn is_nowhere(env: &Path) -> bool {
         std::env::split_paths(&folders)
             .any(|folder| folder.join(env).is_file() || folder.join(&exe).is_file())
     };
-    !env.exists() && !(env.components().count() == 1 && on_path())
+    !(env.exists() || env.components().count() == 1 && on_path())
 }
 
 fn recorded(path: &Path) -> Result<Facts, Error> {
