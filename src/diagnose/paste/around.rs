@@ -92,7 +92,8 @@ pub(super) fn line(draft: &mut Draft<'_>, names: &Names, raw: &str) {
         // A short name is only taken where no whole one stands.
         let taken = draft.devices.iter().any(|(_, device)| !device.name.is_empty());
         if !short || !taken {
-            draft.device(Rank::Passing, name, None);
+            let rank = if super::spoken::own_card(raw) { Rank::Spoken } else { Rank::Passing };
+            draft.device(rank, name, None);
         }
     }
     drivers(draft, raw);

@@ -218,7 +218,8 @@ fn of_machine(draft: &mut Draft<'_>, key: &str, value: &str) {
         | "gpu model"
         | "gpu device name"
         | "device name"
-        | "using gpu in script?" => {
+        | "using gpu in script?"
+        | "gpu" => {
             let name = value.split(" (").next().unwrap_or_default();
             if draft.is_card(name) {
                 draft.device(rank, name, None);

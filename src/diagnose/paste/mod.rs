@@ -10,6 +10,7 @@ mod block;
 mod package;
 mod record;
 mod reply;
+mod spoken;
 mod told;
 
 use std::collections::BTreeMap;
@@ -61,7 +62,30 @@ pub struct Said {
     pub gcc_max: Option<String>,
     /// Packages that do not go with torch, as the text says: `xformers`.
     pub misfits: Vec<String>,
+    /// A library beside torch that a traceback runs through: `bitsandbytes`.
+    pub extension: Option<String>,
+    /// A library whose own words say that the trouble is its own: `onnxruntime`.
+    pub alone: Option<String>,
+    /// An installer put one torch in the place of another.
+    pub replaced: Option<Replaced>,
+    /// The driver refused PTX that is newer than itself.
+    pub ptx: bool,
 }
+
+/// One torch in the place of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    /// The version that was there.
+    pub old: String,
+    /// The version that came.
+    pub new: String,
+    /// Line, from 1.
+    pub line: usize,
+}
+
+/// Makers of cards that run no CUDA.
+pub(super) const AMD: &str = "AMD";
+pub(super) const INTEL: &str = "Intel";
 
 /// A package that an installer was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +105,8 @@ enum Rank {
     Passing,
     /// What an installer was asked for or fetched.
     Asked,
+    /// A sentence about the machine at hand.
+    Spoken,
     /// A list of what is installed.
     Listed,
     /// A program's reply.
@@ -168,6 +194,10 @@ struct Draft<'m> {
     lookups: usize,
     /// Versions of packages that were read, however often the same.
     versions: usize,
+    /// Cards of other makers.
+    makers: Vec<&'static str>,
+    /// torch that an installer found and takes away.
+    before: Option<String>,
     said: Said,
 }
 
@@ -191,7 +221,9 @@ pub fn facts(lines: &[(usize, &str)], matrix: &Matrix) -> Said {
             block::line(&mut draft, raw, body);
             package::line(&mut draft, raw, body);
         }
-        around::line(&mut draft, &names, cut(raw, LONGEST_AROUND));
+        let short = cut(raw, LONGEST_AROUND);
+        around::line(&mut draft, &names, short);
+        spoken::line(&mut draft, short);
     }
     let text: Vec<&str> = lines.iter().map(|(_, text)| *text).collect();
     draft.finish(crate::host::smi::read(&text.join("\n")))
@@ -230,6 +262,8 @@ impl<'m> Draft<'m> {
             image: None,
             lookups: 0,
             versions: 0,
+            makers: Vec::new(),
+            before: None,
             said: Said::default(),
         }
     }
@@ -380,6 +414,13 @@ impl<'m> Draft<'m> {
     fn is_card(&mut self, name: &str) -> bool {
         self.lookups += 1;
         self.lookups <= MOST && self.matrix.gpu(name).is_ok()
+    }
+
+    /// A maker of cards.
+    fn maker(&mut self, name: &'static str) {
+        if !self.makers.contains(&name) {
+            self.makers.push(name);
+        }
     }
 
     /// A package that does not go with torch.

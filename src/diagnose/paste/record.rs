@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Draft, Environment, Rank, Said};
-use crate::domain::{Gather as _, Order as _, TorchVersion, WheelVariant};
+use crate::domain::{Gather as _, Order as _, Platform, TorchVersion, WheelVariant};
 use crate::host::{
     Answer, Container, Device, Facts, Module, Nvml, Python, Smi, Told, TorchFiles, TorchTold,
 };
@@ -42,13 +42,28 @@ impl Draft<'_> {
             let container = Container { image: Some(image), ..Default::default() };
             Told::new(container, SOURCE)
         });
+        // Sentences: the Windows around WSL2 and the laptop in front of a server are not the machine.
+        if self.platform.rank() == Some(Rank::Passing) {
+            let nvidia = !self.devices.is_empty() || self.driver.get().is_some();
+            match system.platform {
+                Some(Platform::WindowsAmd64) if system.wsl.is_some() => {
+                    system.platform = Some(Platform::LinuxAmd64);
+                }
+                Some(Platform::MacosArm64) if nvidia => system.platform = None,
+                _ => (),
+            }
+        }
+        // A laptop may have a chip of another maker beside its card of NVIDIA's.
+        if self.devices.is_empty() && self.driver.get().is_none() && smi.is_none() {
+            said.others.extend(self.makers.iter().map(|name| (*name).to_owned()));
+        }
         said.mentioned = self.machine(&mut said.facts, smi);
         said.available =
             self.environments.iter().find_map(|environment| environment.available.get().copied());
         // The one that is known best comes first.
         self.environments.order_by_key(|environment| std::cmp::Reverse(environment.torch.rank()));
         if let Some(first) = self.environments.first_mut()
-            && first.torch.rank().is_some_and(|rank| rank < Rank::Listed)
+            && first.torch.rank().is_some_and(|rank| rank < Rank::Spoken)
         {
             let torch = std::mem::take(&mut first.torch).0.map(|(_, version)| version);
             said.wanted.extend(torch.map(|version| ("torch".to_owned(), version)));
