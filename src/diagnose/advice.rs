@@ -23,11 +23,15 @@ pub struct Advice {
     pub code: Option<Code>,
     /// What to do, cheapest first. Empty: nothing more is known than the message says.
     pub fix: Vec<String>,
+    /// The fix names builds or drivers: what the message says of them in general is said better.
+    pub instead: bool,
+    /// What the text holds speaks against the message's code.
+    pub refused: bool,
 }
 
 impl Advice {
     pub(super) fn of(fix: Vec<String>) -> Self {
-        Self { code: None, fix }
+        Self { fix, ..Self::default() }
     }
 }
 
@@ -42,18 +46,53 @@ pub fn for_cause(
 ) -> Advice {
     let cpu = (code == Code::CpuOnlyWheel).then(|| without_cuda(said)).flatten();
     let here = Situation::of(cpu.as_ref().unwrap_or(said), captures, matrix);
-    match code {
+    if said.alone.is_some() && about_torch(code) {
+        return Advice::default();
+    }
+    let mut advice = match code {
         Code::ArchNotInBinary => Advice::of(no_code(&here)),
         Code::CudnnMismatch => Advice::of(other_cudnn(&here)),
         Code::DriverTooOld => Advice::of(old_driver(&here, captures)),
-        Code::CpuOnlyWheel => Advice::of(cpu_build(&here)),
+        Code::CpuOnlyWheel if here.variant().is_some_and(|v| v.cuda().is_some()) => {
+            Advice { refused: true, ..Advice::default() }
+        }
+        Code::CpuOnlyWheel => Advice::of(cpu_build(&here, said)),
         Code::NoSuchWheel | Code::MissingIndex | Code::PythonUnsupported => {
             super::missing::no_file(&here, said, captures)
         }
         Code::CompanionMismatch => Advice::of(companions(&here, captures)),
         Code::ToolkitMismatch => Advice::of(toolkit(&here, captures)),
         _ => Advice::default(),
+    };
+    // Whatever found it: neither index holds a build for such a machine.
+    if here.jetson && advice.fix.iter().any(|line| line.contains("pip install torch")) {
+        advice.fix = vec![JETPACK.into()];
     }
+    let names = ["take torch", "take a CUDA build", "raise the driver"];
+    advice.instead = advice.fix.iter().any(|line| names.iter().any(|n| line.contains(n)));
+    if about_torch(code)
+        && advice.instead
+        && let Some(replaced) = &said.replaced
+        && here.torch.as_ref().is_some_and(|torch| torch.to_string() == replaced.new)
+    {
+        advice.fix.push(format!(
+            "the install at line {} replaced torch {} by {}: keep such packages from choosing torch, with a constraints file",
+            replaced.line, replaced.old, replaced.new
+        ));
+    }
+    advice
+}
+
+/// Whether another torch may be the cure.
+const fn about_torch(code: Code) -> bool {
+    matches!(
+        code,
+        Code::ArchNotInBinary
+            | Code::CudnnMismatch
+            | Code::DriverTooOld
+            | Code::CpuOnlyWheel
+            | Code::CompanionMismatch
+    )
 }
 
 /// The text with the environment first whose torch has no CUDA, where that is not the first one.
@@ -86,8 +125,20 @@ fn no_code(here: &Situation<'_>) -> Vec<String> {
     let search = Search::new(here);
     // Newer code is needed for a newer card, older code for an older one.
     let up = !newer_than_cards(here);
-    match search.nearest(up, &|_| true) {
-        Some(found) => vec![search.take(&found, &format!(", which has machine code for {names}"))],
+    if here.torch.is_none() {
+        // Which one fails is not said: it may be the library that the traceback runs through.
+        if here.extension.is_some() {
+            return Vec::new();
+        }
+        if up {
+            return search.lowest().map(|found| search.from_on(&found, &names)).unwrap_or_default();
+        }
+    }
+    let other = |found: &Found<'_>| !search.is_installed(found);
+    match search.nearest(up, &other) {
+        Some(found) => {
+            search.take_after_driver(&found, &format!(", which has machine code for {names}"))
+        }
         None if search.known_nowhere() => vec![format!(
             "no torch release of the matrix has machine code for {names} on {}",
             here.place()
@@ -107,7 +158,7 @@ fn other_cudnn(here: &Situation<'_>) -> Vec<String> {
         return Vec::new();
     }
     let search = Search::new(here);
-    let found = search.nearest(!newer_than_cards(here), &|_| true);
+    let found = search.nearest(!newer_than_cards(here), &|found| !search.is_installed(found));
     let why = format!(", whose cuDNN has code for {}", served_names(here));
     found.map(|found| search.take(&found, &why)).into_iter().collect()
 }
@@ -172,7 +223,7 @@ fn old_driver(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<
     let mut fix = Vec::new();
     // PTX needs a driver that implements all of its CUDA, and where neither torch's CUDA nor the driver's is
     // told, it may be PTX, or a call that the driver does not have yet.
-    let ptx = captures.contains_key("ptx") || captures.contains_key("driver_ptx");
+    let ptx = here.ptx || captures.contains_key("ptx") || captures.contains_key("driver_ptx");
     let by_cuda = |driver: &Driver| matches!(driver.spec, DriverSpec::Cuda(_));
     let mut whole = ptx || (here.cuda.is_none() && !here.driver.as_ref().is_some_and(by_cuda));
     if let Some(cuda) = here.cuda {
@@ -215,12 +266,14 @@ fn old_driver(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<
     let fits = |found: &Found<'_>| {
         found.mode == Some(DriverMode::Native) || (!whole && found.mode.is_some())
     };
-    let same = |found: &Found<'_>| {
-        here.release() == Some(found.release.version) && here.variant() == Some(found.variant.name)
-    };
-    let found = search.nearest(false, &|found| fits(found) && !same(found));
+    let found = search.nearest(false, &|found| fits(found) && !search.is_installed(found));
     if let Some(found) = found.filter(|found| !found.driver_dropped) {
-        fix.push(search.take(&found, &format!(", which {} runs", name(driver))));
+        let why = format!(", which {} runs", name(driver));
+        if here.torch.is_some() {
+            fix.push(search.take(&found, &why));
+        } else if here.extension.is_none() {
+            fix.push(search.build_of_index(&found, &why));
+        }
     }
     fix.extend(forward_compat(here, driver));
     fix
@@ -230,6 +283,9 @@ fn old_driver(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<
 fn name(driver: &Driver) -> String {
     match driver.spec {
         DriverSpec::Cuda(cuda) => format!("a driver of CUDA {cuda}"),
+        DriverSpec::Oldest(version) if version.is_bare_branch() => {
+            format!("a driver of branch {}", version.branch)
+        }
         _ => driver.oldest.map_or_else(|| "this driver".into(), |v| format!("driver {v}")),
     }
 }
@@ -251,9 +307,9 @@ fn forward_compat(here: &Situation<'_>, driver: &Driver) -> Option<String> {
 }
 
 /// A build without CUDA: the CUDA build of the same release.
-fn cpu_build(here: &Situation<'_>) -> Vec<String> {
+fn cpu_build(here: &Situation<'_>, said: &Said) -> Vec<String> {
     if here.foreign {
-        return Vec::new();
+        return other_maker(here, said).into_iter().collect();
     }
     if here.jetson {
         return vec![JETPACK.into()];
@@ -271,6 +327,9 @@ fn cpu_build(here: &Situation<'_>) -> Vec<String> {
     }
     let search = Search::new(here);
     let Some(found) = search.nearest(true, &|_| true) else { return Vec::new() };
+    if here.torch.is_none() {
+        return vec![search.build_of_index(&found, "")];
+    }
     let first = here.release().filter(|release| {
         let release = here.matrix.release(*release);
         release.is_some_and(|r| {
@@ -281,7 +340,32 @@ fn cpu_build(here: &Situation<'_>) -> Vec<String> {
         Some(release) => format!(": of torch {release} there is no CUDA build for {platform}"),
         None => ", a CUDA build".to_owned(),
     };
-    vec![search.take(&found, &why)]
+    search.take_after_driver(&found, &why)
+}
+
+/// A card of another maker runs other builds.
+fn other_maker(here: &Situation<'_>, said: &Said) -> Option<String> {
+    let platform = here.place();
+    let is = |name: &str| said.others.iter().any(|other| other == name);
+    let wanted: fn(&WheelVariant) -> bool = if is(super::paste::AMD) {
+        |variant| matches!(variant, WheelVariant::Rocm { .. })
+    } else if is(super::paste::INTEL) {
+        |variant| matches!(variant, WheelVariant::Xpu)
+    } else {
+        return None;
+    };
+    let builds =
+        here.matrix.releases.iter().rev().flat_map(|release| release.variants.iter().rev());
+    let found = builds.filter(|v| wanted(&v.name)).find(|v| v.build(platform).is_some());
+    Some(match found {
+        Some(variant) => format!(
+            "this card runs no CUDA: take the {0} build of torch: pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/{0}",
+            variant.name
+        ),
+        None => format!(
+            "this card runs no CUDA, and the PyTorch wheel index has no build of torch for it on {platform}"
+        ),
+    })
 }
 
 /// Packages that do not belong to this torch: those that do, or the torch that belongs to them.
@@ -297,6 +381,12 @@ fn companions(here: &Situation<'_>, captures: &BTreeMap<String, String>) -> Vec<
     };
     // What the message names; else what the matrix says does not belong together.
     let judged = judge(&here.case(), here.matrix);
+    // What belongs to a torch that the card does not run is no help.
+    let no_code_for_card =
+        |f: &Finding| f.code == Code::ArchNotInBinary && f.severity == Severity::Error;
+    if judged.findings.iter().any(no_code_for_card) {
+        return no_code(here);
+    }
     let against = |name: &str| {
         let mismatch = |f: &Finding| f.code == Code::CompanionMismatch && f.message.contains(name);
         judged.findings.iter().any(mismatch)

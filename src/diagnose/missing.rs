@@ -37,7 +37,7 @@ pub(super) fn no_file(
         return if cuda {
             let fix =
                 format!("leave out the label: there is no CUDA build of torch for {platform}");
-            Advice { code: Some(Code::NoCudaPlatform), fix: vec![fix] }
+            Advice { code: Some(Code::NoCudaPlatform), fix: vec![fix], ..Advice::default() }
         } else {
             Advice::default()
         };
@@ -70,7 +70,7 @@ pub(super) fn no_file(
     let mut fix: Vec<String> = finding.map(told).into_iter().collect();
     if code == Code::PythonUnsupported && here.variant().is_none() {
         fix.extend(other_python(here));
-        return Advice { code: Some(code), fix };
+        return Advice { code: Some(code), fix, ..Advice::default() };
     }
     // A build that exists, for this Python and this platform, of the same name where there is one.
     let cuda = |found: &Found<'_>| wanted.is_none_or(|wanted| found.variant.name == wanted);
@@ -82,7 +82,7 @@ pub(super) fn no_file(
             fix.push(text);
         }
     }
-    Advice { code: Some(code), fix }
+    Advice { code: Some(code), fix, ..Advice::default() }
 }
 
 /// A finding in one sentence, with what it rests on.

@@ -64,7 +64,14 @@ impl<'s, 'm> Search<'s, 'm> {
     /// The nearest build that runs and that `wanted` takes: with driver and Python as they are, else
     /// with another driver, else with another Python.
     pub fn nearest(&self, up: bool, wanted: &dyn Fn(&Found<'m>) -> bool) -> Option<Found<'m>> {
-        let order = self.order(up);
+        self.first(&self.order(up), wanted)
+    }
+
+    fn first(
+        &self,
+        order: &[&'m Release],
+        wanted: &dyn Fn(&Found<'m>) -> bool,
+    ) -> Option<Found<'m>> {
         [(true, true), (false, true), (true, false), (false, false)].into_iter().find_map(
             |(driver, python)| {
                 // Nothing to let go of.
@@ -85,6 +92,19 @@ impl<'s, 'm> Search<'s, 'm> {
                 })
             },
         )
+    }
+
+    /// The first line of releases of which a build runs, its newest patch.
+    pub fn lowest(&self) -> Option<Found<'m>> {
+        let mut list: Vec<&Release> = self.matrix.releases.iter().collect();
+        list.order_by_key(|r| (r.version.line(), std::cmp::Reverse(r.version)));
+        self.first(&list, &|_| true)
+    }
+
+    /// Whether the build is the one at hand.
+    pub fn is_installed(&self, found: &Found<'_>) -> bool {
+        self.here.release() == Some(found.release.version)
+            && self.here.variant() == Some(found.variant.name)
     }
 
     /// Whether no build of any release has machine code for all cards, for certain.
@@ -155,9 +175,14 @@ impl<'s, 'm> Search<'s, 'm> {
         driver: bool,
         python: bool,
     ) -> Option<Found<'m>> {
-        variant.cuda?;
-        let build = variant.build(self.here.place())?;
-        let _ = build;
+        let cuda = variant.cuda?;
+        variant.build(self.here.place())?;
+        // A card may ask for another driver, the major of a CUDA need not.
+        let old = self.here.driver.as_ref().and_then(|has| has.oldest);
+        let floor = physics::driver_floor(self.matrix, cuda, self.here.driver_platform(), false);
+        if !driver && cuda.major >= 13 && old.zip(floor).is_some_and(|(has, need)| has < need) {
+            return None;
+        }
         let case = self.case(release, &format!("+{}", variant.name), driver, python);
         let judged = judge(&case, self.matrix);
         let by_sibling = match runs(&judged) {
@@ -211,6 +236,44 @@ impl<'s, 'm> Search<'s, 'm> {
             text.push_str(&pythons);
         }
         text
+    }
+
+    /// The same; where the driver of the text is too old for the card, first of all another driver.
+    pub fn take_after_driver(&self, found: &Found<'m>, why: &str) -> Vec<String> {
+        let need =
+            self.driver(found).filter(|_| found.driver_dropped && self.here.driver.is_some());
+        let first = need.map(|need| {
+            format!("raise the driver first: this card and build need {need} or newer")
+        });
+        first.into_iter().chain([self.take(found, why)]).collect()
+    }
+
+    /// The build from which on cards are served, where nobody says which torch it is.
+    pub fn from_on(&self, found: &Found<'m>, names: &str) -> Vec<String> {
+        /// Releases before it have no file for a Python that is still looked after.
+        const OLD: TorchRelease = TorchRelease { major: 2, minor: 4, patch: 0 };
+        if found.release.version < OLD {
+            let (release, variant) = (found.release.version, found.variant.name);
+            return vec![format!(
+                "torch {release}+{variant} and newer CUDA builds have machine code for {names}: what fails is older, or is not torch itself"
+            )];
+        }
+        let mut lines =
+            self.take_after_driver(found, &format!(", which has machine code for {names}"));
+        if let Some(line) = lines.last_mut() {
+            let name = format!("take torch {}+{}", found.release.version, found.variant.name);
+            *line = line.replacen(&name, &format!("{name} or newer"), 1);
+        }
+        lines
+    }
+
+    /// A build by its index alone, where nobody says which torch it is.
+    pub fn build_of_index(&self, found: &Found<'m>, why: &str) -> String {
+        let variant = found.variant.name;
+        format!(
+            "take a CUDA build of torch, {variant}{why}: pip install --force-reinstall torch{} --index-url https://download.pytorch.org/whl/{variant}",
+            joined(&self.beside.iter().filter(|n| *n != "xformers").cloned().collect::<Vec<_>>())
+        )
     }
 
     /// The oldest driver for a build and the cards. The lists of cards are those of Linux drivers: in

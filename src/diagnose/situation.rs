@@ -45,6 +45,10 @@ pub(super) struct Situation<'m> {
     pub misfits: Vec<String>,
     /// See [`Said::gcc_max`].
     pub gcc_max: Option<String>,
+    /// See [`Said::extension`].
+    pub extension: Option<String>,
+    /// See [`Said::ptx`].
+    pub ptx: bool,
     pub env: Vec<(String, String)>,
 }
 
@@ -119,6 +123,8 @@ impl<'m> Situation<'m> {
             cards,
             misfits: said.misfits.clone(),
             gcc_max: said.gcc_max.clone(),
+            extension: said.extension.clone(),
+            ptx: said.ptx,
             env: facts.env.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
         }
     }
@@ -215,7 +221,11 @@ fn cards(said: &Said, captures: &BTreeMap<String, String>, matrix: &Matrix) -> V
                 (None, Some(capability)) => by_capability(capability),
                 (named, _) => named,
             };
-            let Some(card) = card else { continue };
+            let Some(mut card) = card else { continue };
+            // Several products share a short name: what stands in the text is shown.
+            if card.row.is_some() {
+                card.name.clone_from(&device.name);
+            }
             let known = cards.iter().any(|c| {
                 c.capability == card.capability
                     && (c.row == card.row || c.row.is_none() || card.row.is_none())
