@@ -409,3 +409,109 @@ fn hostile_texts_are_read_in_time() {
         );
     }
 }
+
+fn torch_of(text: &str) -> Option<String> {
+    said(text).facts.pythons.first()?.packages.get("torch").cloned()
+}
+
+/// torch in the middle of a line is the one at hand, unless the words before it say otherwise.
+#[test]
+fn torch_is_read_from_a_sentence() {
+    for (line, version) in [
+        ("(torch 2.6.0+cu124)", "2.6.0+cu124"),
+        ("| torch | 2.6.0+cu124 |", "2.6.0+cu124"),
+        ("we are using torch version 2.6.0+cu124 here", "2.6.0+cu124"),
+        ("PyTorch: v2.6.0+cu124", "2.6.0+cu124"),
+        ("Ultralytics 8.3 Python-3.12.7 torch-2.5.1+cpu CPU (Intel)", "2.5.1+cpu"),
+        ("versions: torch 2.5.1+cu124, driver 570.86, RTX 5070", "2.5.1+cu124"),
+        ("Model was trained with torch 1.10.0+cu102, yours is 2.5.1+cu124.", "2.5.1+cu124"),
+        ("2.8.0+cu128 True NVIDIA GeForce RTX 5090", "2.8.0+cu128"),
+        (
+            "x 1.0 requires torch==2.3.1, but you have torch 2.4.0+cu121 which is incompatible.",
+            "2.4.0+cu121",
+        ),
+        ("x 1.0 has requirement torch==2.3.1, but you have torch 2.4.0.", "2.4.0"),
+    ] {
+        assert_eq!(torch_of(line).as_deref(), Some(version), "{line}");
+    }
+    for line in [
+        "xformers was built for torch 2.6.0+cu124 and more",
+        "this package requires torch 2.6.0+cu124 here",
+        "pip install torch 2.6.0+cu124 now",
+        "it worked with torch 2.6.0 here",
+    ] {
+        assert_eq!(torch_of(line), None, "{line}");
+    }
+    // A report in one line tells a machine; a wish tells none.
+    let report = "torch 2.5.1+cu124 NVIDIA GeForce RTX 5070";
+    assert_eq!(hidden(&said(report), &MATRIX)[0].code, Code::ArchNotInBinary);
+    assert!(hidden(&said("torch 2.5.1+cu124\nshould I buy an RTX 5070?"), &MATRIX).is_empty());
+}
+
+/// Systems, drivers and C libraries by the words that people use.
+#[test]
+fn the_machine_is_read_from_a_sentence() {
+    let platform = |text: &str| said(text).facts.system.platform;
+    for line in ["PS C:\\work> python a.py", "torch 2.6.0+cu126 windows 11", "win10, python 3.12"] {
+        assert_eq!(platform(line), Some(Platform::WindowsAmd64), "{line}");
+    }
+    assert_eq!(platform("MacBook with macOS 14.5"), Some(Platform::MacosArm64));
+    assert_eq!(platform("from my MacBook to a server, driver 570.86.15"), None);
+    assert_eq!(platform("Windows 11\n5.15.0-microsoft-standard-WSL2"), Some(Platform::LinuxAmd64));
+    for line in ["# R36 (release), REVISION: 4.3", "Orin Nano 8GB", "JetPack 6.1"] {
+        assert!(said(line).facts.system.jetson.is_some(), "{line}");
+    }
+    assert!(said("Detected non-Tegra platform").facts.system.jetson.is_none());
+    let driver = |text: &str| gpuseal::diagnose::case(&said(text), &MATRIX).driver;
+    let placed = |text: &str| driver(text).unwrap().spec.to_string();
+    assert!(placed("filename: /lib/nvidia.ko\nversion:  550.120").contains("550.120"));
+    assert!(placed("ii  nvidia-driver-550  550.120-0ubuntu0.22.04.1 amd64").contains("550.120"));
+    assert!(placed("RTX 4090, driver 555").contains("555"));
+    assert!(driver("needs driver 570 or newer").is_none());
+    let glibc = said("ldd (GNU libc) 2.17").facts.system.glibc.unwrap();
+    assert_eq!(glibc.value.to_string(), "2.17");
+    // Several cards share a short name: what stands there is shown.
+    let case = gpuseal::diagnose::case(&said("torch 2.6.0+cu124, A100 80GB"), &MATRIX);
+    assert_eq!(case.gpus[0].name, "A100");
+}
+
+/// A torch that nobody named, an extension, Jetson, cards of other makers.
+#[test]
+fn advice_stays_within_what_is_known() {
+    let lines = fix(Code::ArchNotInBinary, "GPU 0: NVIDIA GeForce RTX 5090\n");
+    assert!(lines[0].starts_with("take torch 2.7.1+cu128 or newer, which"), "{lines:?}");
+    let extension =
+        "GPU 0: NVIDIA GeForce RTX 5090\nno kernel image at line 90 in file /src/csrc/ops.cu\n";
+    assert!(fix(Code::ArchNotInBinary, extension).is_empty());
+    let alone =
+        "torch 2.6.0+cu124\nGPU 0: NVIDIA GeForce RTX 5090\n[ONNXRuntimeError] : 1 : FAIL\n";
+    assert!(fix(Code::ArchNotInBinary, alone).is_empty());
+    // The card asks for another driver: that first, and no CUDA 13 beside the old one.
+    let old = block("2.6.0+cu124", "NVIDIA GeForce RTX 5090", "550.54.14", "3.12", false);
+    let lines = fix(Code::ArchNotInBinary, &old);
+    assert!(lines[0].starts_with("raise the driver first"), "{lines:?}");
+    assert!(lines[1].starts_with("take torch 2.7.1+cu128"), "{lines:?}");
+    let jetson = "JetPack 6.2\nGPU 0: Orin\nPyTorch version: 2.6.0\n";
+    let lines = fix(Code::ArchNotInBinary, jetson);
+    assert!(lines.iter().all(|line| line.contains("JetPack")), "{lines:?}");
+    let amd = "AMD Radeon RX 7900 XTX\nPyTorch version: 2.6.0+cpu\n";
+    let lines = fix(Code::CpuOnlyWheel, amd);
+    assert!(lines.len() == 1 && lines[0].contains("/whl/rocm"), "{lines:?}");
+    let mac = "macOS 14.5, Apple M2\nPyTorch version: 2.6.0\n";
+    let lines = fix(Code::CpuOnlyWheel, mac);
+    assert!(lines.len() == 1 && lines[0].contains("MPS"), "{lines:?}");
+    // A CUDA build is no CPU build.
+    let advice =
+        for_cause(Code::CpuOnlyWheel, &said("torch 2.6.0+cu124"), &BTreeMap::new(), &MATRIX);
+    assert!(advice.refused && advice.fix.is_empty(), "{advice:?}");
+}
+
+/// What belongs to a torch without code for the card is no help; the install that changed torch is named.
+#[test]
+fn the_install_that_changed_torch_is_named() {
+    let text = "GPU 0: NVIDIA GeForce RTX 5090\nFound existing installation: torch 2.8.0+cu128\nSuccessfully installed torch-2.5.1+cu121 torchvision-0.23.0\nRuntimeError: operator torchvision::nms does not exist\n";
+    let advice = for_cause(Code::CompanionMismatch, &said(text), &BTreeMap::new(), &MATRIX);
+    assert!(advice.instead && advice.fix[0].starts_with("take torch 2.7.1+cu128"), "{advice:?}");
+    let last = advice.fix.last().unwrap();
+    assert!(last.contains("line 3 replaced torch 2.8.0+cu128 by 2.5.1+cu121"), "{last}");
+}

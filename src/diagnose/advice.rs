@@ -345,26 +345,18 @@ fn cpu_build(here: &Situation<'_>, said: &Said) -> Vec<String> {
 
 /// A card of another maker runs other builds.
 fn other_maker(here: &Situation<'_>, said: &Said) -> Option<String> {
-    let platform = here.place();
     let is = |name: &str| said.others.iter().any(|other| other == name);
-    let wanted: fn(&WheelVariant) -> bool = if is(super::paste::AMD) {
-        |variant| matches!(variant, WheelVariant::Rocm { .. })
-    } else if is(super::paste::INTEL) {
-        |variant| matches!(variant, WheelVariant::Xpu)
-    } else {
-        return None;
-    };
-    let builds =
-        here.matrix.releases.iter().rev().flat_map(|release| release.variants.iter().rev());
-    let found = builds.filter(|v| wanted(&v.name)).find(|v| v.build(platform).is_some());
-    Some(match found {
-        Some(variant) => format!(
-            "this card runs no CUDA: take the {0} build of torch: pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/{0}",
-            variant.name
-        ),
-        None => format!(
-            "this card runs no CUDA, and the PyTorch wheel index has no build of torch for it on {platform}"
-        ),
+    if is(super::paste::AMD) {
+        let windows = here.place() == Platform::WindowsAmd64;
+        let how = if windows {
+            ""
+        } else {
+            ", one of the indexes https://download.pytorch.org/whl/rocm..."
+        };
+        return Some(format!("this card runs no CUDA: it needs a ROCm build of torch{how}"));
+    }
+    is(super::paste::INTEL).then(|| {
+        "this card runs no CUDA: pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/xpu".to_owned()
     })
 }
 

@@ -56,7 +56,7 @@ fn elsewhere(before: &str) -> bool {
         "until",
     ];
     let before = before.to_ascii_lowercase();
-    let before = before.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+    let before = before.trim_end_matches([' ', '`', '"', '\'', '=']);
     // Some words may stand between: `built with PyTorch`.
     let clause = before.rsplit([',', ';', '(']).next().unwrap_or_default();
     WORDS.iter().any(|word| {
