@@ -84,7 +84,7 @@ fn torch(draft: &mut Draft<'_>, raw: &str) {
         return;
     }
     // Commands ask; what they ask for is read with the packages.
-    if ["pip install", "pip3 install", "uv add", "uv pip", "conda install", "http"]
+    if ["(you have ", "pip install", "pip3 install", "uv add", "uv pip", "conda install", "http"]
         .iter()
         .any(|word| raw.contains(word))
     {
