@@ -427,7 +427,7 @@ fn facts_changed_by_hand_are_noticed() {
         .says(1, &["contradicts minor_compat 11"]);
     change("torch/2.8.yaml", "requires_python", "requires_pyhton")
         .0
-        .says(1, &["torch/2.8.yaml: the file", "requires_pyhton"]);
+        .says(1, &["torch/2.8.yaml: torch 2.8.0", "requires_pyhton"]);
 }
 
 #[test]

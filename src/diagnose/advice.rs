@@ -131,7 +131,10 @@ fn no_code(here: &Situation<'_>) -> Vec<String> {
             return Vec::new();
         }
         if up {
-            return search.lowest().map(|found| search.from_on(&found, &names)).unwrap_or_default();
+            return search
+                .lowest()
+                .map(|found| search.at_least(&found, &names))
+                .unwrap_or_default();
         }
     }
     let other = |found: &Found<'_>| !search.is_installed(found);

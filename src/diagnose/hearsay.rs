@@ -37,7 +37,7 @@ const ELSEWHERE: &[&str] = &[
 
 /// What lines of source code and echoes of commands begin with.
 const CODE: &[&str] =
-    &["raise ", "except ", "assert ", "- if ", "* if ", "+ ", "$ ", "##[group]", "##[command]"];
+    &["raise ", "except ", "- if ", "* if ", "+ ", "$ ", "##[group]", "##[command]"];
 
 /// What quotes and comments begin with.
 const QUOTES: &[&str] = &["# ", "// ", "> "];

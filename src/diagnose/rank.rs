@@ -19,6 +19,8 @@ pub(super) fn rank(
     mut said: Said,
     matrix: &Matrix,
 ) -> Diagnosis {
+    // What the versions in the text contradict was not the cause.
+    hits.retain(|hit| !for_cause(hit.message.code, &said, &hit.captures, matrix).refused);
     let hidden_by_others: BTreeSet<&str> =
         hits.iter().flat_map(|hit| hit.message.hides.iter().map(String::as_str)).gather();
     let role = |hit: &Hit<'_>| match hit.message.tells {
@@ -130,7 +132,10 @@ fn worded(scan: &Scan, hit: &Hit<'_>, role: Role, said: &Said, matrix: &Matrix) 
         Role::Consequence | Role::Hint => super::advice::Advice::default(),
     };
     let mut fix = advice.fix;
-    fix.extend(message.fix.iter().filter_map(|line| filled(line, &values)));
+    // What was computed for this situation stands for what the row says of every one.
+    let instead = advice.instead && !fix.is_empty();
+    let general = |line: &&String| !(instead && is_of_builds(line));
+    fix.extend(message.fix.iter().filter(general).filter_map(|line| filled(line, &values)));
     let mut sources: Vec<String> = message.evidence.iter().map(|e| matrix.cite(e)).collect();
     sources.extend(message.seen.iter().cloned());
     Match {
@@ -151,6 +156,13 @@ fn worded(scan: &Scan, hit: &Hit<'_>, role: Role, said: &Said, matrix: &Matrix) 
         },
         sources,
     }
+}
+
+/// Whether a line of a row is about which build or driver to take.
+fn is_of_builds(line: &str) -> bool {
+    ["pip install", "--index-url", "take a build", "a build ", "driver"]
+        .iter()
+        .any(|w| line.contains(w))
 }
 
 /// What fills the holes: what the message itself named, then what stands elsewhere in the text.

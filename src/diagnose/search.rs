@@ -249,7 +249,7 @@ impl<'s, 'm> Search<'s, 'm> {
     }
 
     /// The build from which on cards are served, where nobody says which torch it is.
-    pub fn from_on(&self, found: &Found<'m>, names: &str) -> Vec<String> {
+    pub fn at_least(&self, found: &Found<'m>, names: &str) -> Vec<String> {
         /// Releases before it have no file for a Python that is still looked after.
         const OLD: TorchRelease = TorchRelease { major: 2, minor: 4, patch: 0 };
         if found.release.version < OLD {

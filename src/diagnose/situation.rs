@@ -19,6 +19,7 @@ const MOST_CARDS: usize = 8;
 
 /// What is known. What is `None` no line tells.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each says that a kind of advice does not apply")]
 pub(super) struct Situation<'m> {
     pub matrix: &'m Matrix,
     /// torch, with the label of its build where that is known.
@@ -225,6 +226,12 @@ fn cards(said: &Said, captures: &BTreeMap<String, String>, matrix: &Matrix) -> V
             // Several products share a short name: what stands in the text is shown.
             if card.row.is_some() {
                 card.name.clone_from(&device.name);
+            }
+            // The same card by its name: its own first driver is known.
+            let same = |c: &GpuMatch| c.row.is_none() && c.capability == card.capability;
+            if let Some(number) = cards.iter_mut().find(|c| same(c) && card.row.is_some()) {
+                *number = card;
+                continue;
             }
             let known = cards.iter().any(|c| {
                 c.capability == card.capability

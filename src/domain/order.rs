@@ -77,7 +77,7 @@ mod tests {
             theirs.sort_by_key(|item| item.0);
             prop_assert_eq!(&ours, &theirs);
             ours.order();
-            theirs.sort();
+            theirs.sort_by(Ord::cmp);
             prop_assert_eq!(ours, theirs);
             let map: BTreeMap<u8, u32> = list.iter().copied().collect();
             prop_assert_eq!(list.into_iter().gather::<BTreeMap<u8, u32>>(), map);
