@@ -14,8 +14,10 @@ mod yaml;
 #[path = "src/matrix"]
 mod matrix {
     pub mod check;
+    pub mod file;
     pub mod model;
     pub mod raw;
+    pub mod words;
     pub use model::Matrix;
 }
 
@@ -49,7 +51,7 @@ fn main() {
     };
     let words = built.words.get().expect("a matrix that was built has its words");
     let words = postcard::to_allocvec(words).expect("every row can be packed");
-    postcard::from_bytes::<matrix::model::Words>(&words).expect("what was packed can be read");
+    postcard::from_bytes::<matrix::words::Words>(&words).expect("what was packed can be read");
     std::fs::write(out.join("words.bin"), deflated(&words)).expect("OUT_DIR is writable");
     let packed = postcard::to_allocvec(&built).expect("every row can be packed");
     postcard::from_bytes::<matrix::model::Matrix>(&packed).expect("what was packed can be read");

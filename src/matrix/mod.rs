@@ -4,10 +4,12 @@
 //! this file loads (embedded, or from a folder or file) and looks up.
 
 mod check;
+mod file;
 mod lookup;
 mod model;
 mod raw;
 mod rows;
+mod words;
 
 use crate::domain::Order as _;
 use std::io::Read as _;
@@ -17,6 +19,7 @@ pub use check::{Fault, Input, SCHEMA, build};
 pub use lookup::{GpuMatch, Located};
 pub use model::*;
 pub use rows::Row;
+pub use words::*;
 
 /// The matrix of `matrices/`, checked and packed by the build script.
 static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/matrix.bin"));

@@ -8,8 +8,8 @@ use serde::de::value::{Error as WordError, StrDeserializer};
 use super::Check;
 use super::tables::put;
 use crate::domain::{Code, Gather as _};
-use crate::matrix::model::{Message, Page, Words};
 use crate::matrix::raw::{RawMessage, RawPage};
+use crate::matrix::words::{Message, Page, Words};
 
 /// Characters that a fragment has at least, without white space: less is found everywhere.
 const SHORTEST: usize = 8;

@@ -15,8 +15,10 @@ use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
-use super::model::{Evidence, Level, Matrix, Source, Words};
-use super::raw::{RawEvidence, RawFile};
+use super::file::RawFile;
+use super::model::{Evidence, Level, Matrix, Source};
+use super::raw::RawEvidence;
+use super::words::Words;
 use crate::domain::{CodeTarget, Order as _};
 
 /// Newest shape of the YAML that this program reads.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use super::{Check, version_order};
 use crate::domain::{KernelModule, Platform};
+use crate::matrix::file::RawFile;
 use crate::matrix::model::{
     Archived, Branch, CodeList, CodeRule, CompanionRule, Compiler, CudaImage, CudaRule, Cudnn,
     Distro, Evidence, FirstListed, ForwardCompat, Generation, Gpu, ImageRequirement, MinorCompat,
     More, PythonImage, Toolkit, ToolkitPackages, UvImage,
 };
-use crate::matrix::raw::RawFile;
 
 impl Check {
     /// Turns all tables of one file.
