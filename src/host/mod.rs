@@ -1,6 +1,6 @@
 //! Facts about the machine that this program runs on. Measures, and judges nothing.
 //!
-//! [`Facts`] is the record; [`collect`] fills it. `kernel` is what `--gpu host` needs: cards and
+//! [`Facts`] is the record; [`collect()`] fills it. `kernel` is what `--gpu host` needs: cards and
 //! driver as the kernel module tells them in procfs, which needs no library and no rights. `nvml` and
 //! `cuda` ask the driver's libraries, each in a child of this program: see `probe`.
 
