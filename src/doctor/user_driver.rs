@@ -155,7 +155,13 @@ pub fn belongs(subject: &Subject<'_>) -> Outcome {
             .map(|c| c.value.driver_packages.as_slice())
             .unwrap_or_default();
         let severity = if subject.cuda_works() { Severity::Warning } else { Severity::Error };
-        let message = if subject.in_container() {
+        let message = if !differs {
+            // The call says so; what the versions are no file tells, or both call themselves the same.
+            format!(
+                "libcuda says that it does not fit the kernel module, and both call themselves driver {}: one of them was replaced while it was in use",
+                driver.value
+            )
+        } else if subject.in_container() {
             format!(
                 "the image holds a libcuda of its own, of driver {version}; the host runs {}",
                 driver.value
@@ -174,7 +180,7 @@ pub fn belongs(subject: &Subject<'_>) -> Outcome {
                 "dpkg",
             );
         }
-        finding = if subject.in_container() {
+        finding = if subject.in_container() && (differs || !packages.is_empty()) {
             finding.help(if packages.is_empty() {
                 format!("remove {path} from the image: libcuda is mounted from the host")
             } else {
