@@ -9,7 +9,8 @@ use super::hidden::hidden;
 use super::scan::{Scan, squeezed};
 use super::situation::Situation;
 use super::{Diagnosis, Hit, Match, Role, Said, filled, weight};
-use crate::domain::{Code, Finding, Gather as _, Order as _, Severity, shown};
+use crate::domain::{Code, CudaVersion, Finding, Gather as _, Order as _, Severity, shown};
+use crate::host::Answer;
 use crate::matrix::{Certainty, Matrix, Tells};
 
 /// Puts the hits in order and into words.
@@ -158,11 +159,9 @@ fn worded(scan: &Scan, hit: &Hit<'_>, role: Role, said: &Said, matrix: &Matrix) 
     }
 }
 
-/// Whether a line of a row is about which build or driver to take.
+/// Whether a line of a row is about which build to take.
 fn is_of_builds(line: &str) -> bool {
-    ["pip install", "--index-url", "take a build", "a build ", "driver"]
-        .iter()
-        .any(|w| line.contains(w))
+    ["pip install", "--index-url", "take a build", "or a build"].iter().any(|w| line.contains(w))
 }
 
 /// What fills the holes: what the message itself named, then what stands elsewhere in the text.
@@ -182,6 +181,13 @@ fn values(
     put("variant", here.variant().map(|v| v.to_string()));
     put("cuda", here.cuda.map(|c| c.to_string()));
     put("driver", here.driver.as_ref().map(|d| d.spec.to_string()));
+    let told = |answer: Option<CudaVersion>| answer.map(|cuda| cuda.to_string());
+    let facts = &said.facts;
+    let by_smi = facts.smi.as_ref().and_then(Answer::told).and_then(|smi| smi.cuda);
+    put(
+        "driver_cuda",
+        told(facts.nvml.as_ref().and_then(Answer::told).and_then(|n| n.cuda).or(by_smi)),
+    );
     put("gpu", here.cards.first().map(|card| card.name.clone()));
     put("capability", here.cards.first().map(|card| card.capability.to_string()));
     put("python", here.python.map(|p| p.to_string()));
