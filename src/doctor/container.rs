@@ -231,6 +231,9 @@ pub fn cdi(subject: &Subject<'_>) -> Outcome {
         severity,
         format!("the CDI specification {} is stale: it names files{of}{is}", spec.path),
     );
+    if let Some(days) = spec.age_days {
+        finding = finding.fact(format!("written {days} days ago"), &spec.path);
+    }
     for missing in spec.missing.iter().take(3) {
         finding = finding.fact(format!("not there: {missing}"), &spec.path);
     }

@@ -221,7 +221,8 @@ fn summary(machine: &Machine, path: String, spec: &Spec) -> Cdi {
         Name::Text(name) => name.clone(),
         Name::Number(number) => number.to_string(),
     });
-    Cdi { devices: devices.collect(), driver, missing, path }
+    let age_days = machine.age_days(&path);
+    Cdi { devices: devices.collect(), driver, missing, path, age_days }
 }
 
 #[cfg(test)]
@@ -289,6 +290,7 @@ containerEdits:
         let specs = engines.cdi.expect("specifications");
         assert_eq!(specs.len(), 1);
         assert_eq!(specs[0].devices, ["0", "all"]);
+        assert_eq!(specs[0].age_days, Some(0));
         assert_eq!(specs[0].driver.map(|v| v.to_string()).as_deref(), Some("570.133.20"));
         assert_eq!(specs[0].missing, ["/dev/nvidia1", "/usr/lib/libcuda.so.570.133.20"]);
         assert!(machine.all_missed().iter().any(|note| note.what == "/etc/cdi/broken.yaml"));

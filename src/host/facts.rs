@@ -487,6 +487,9 @@ pub struct Cdi {
     pub driver: Option<DriverVersion>,
     /// Host files and nodes that it names and that are not there.
     pub missing: Vec<String>,
+    /// Days since it was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_days: Option<u64>,
 }
 
 /// Kubernetes or Slurm.

@@ -144,6 +144,12 @@ impl Machine {
         self.at(path).exists()
     }
 
+    /// Days since a file was written; absent where the file system or the clock does not tell.
+    pub fn age_days(&self, path: &str) -> Option<u64> {
+        let written = fs_err::metadata(self.at(path)).ok()?.modified().ok()?;
+        Some(written.elapsed().ok()?.as_secs() / (24 * 60 * 60))
+    }
+
     pub fn is_folder(&self, path: &str) -> bool {
         self.at(path).is_dir()
     }

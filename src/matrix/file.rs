@@ -9,7 +9,13 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::raw::*;
+use super::raw::{
+    RawBranch, RawCodeRule, RawCompanion, RawCompanionRule, RawCompiler, RawCudaImage, RawCudnn,
+    RawCudnnCode, RawCudnnDocumented, RawDistro, RawFirstListed, RawForwardCompat, RawGeneration,
+    RawGpu, RawHeader, RawImageRequirement, RawListedByPackage, RawMessage, RawMinorCompat,
+    RawNote, RawPage, RawPythonImage, RawPytorchImage, RawRelease, RawSource, RawToolkit,
+    RawToolkitPackages, RawUvImage,
+};
 
 /// Takes a bad row: its table and key, and what is wrong.
 pub type Refused<'a> = dyn FnMut(String, String) + 'a;
