@@ -178,7 +178,9 @@ fn values(
         }
     };
     put("torch", here.torch.as_ref().map(ToString::to_string));
-    put("variant", here.variant().map(|v| v.to_string()));
+    // The index of a CPU build is never the one to install from.
+    let of_cuda = here.variant().filter(|variant| variant.cuda().is_some());
+    put("variant", of_cuda.map(|variant| variant.to_string()));
     put("cuda", here.cuda.map(|c| c.to_string()));
     put("driver", here.driver.as_ref().map(|d| d.spec.to_string()));
     let told = |answer: Option<CudaVersion>| answer.map(|cuda| cuda.to_string());

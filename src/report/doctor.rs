@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::human::{BAD, DIM, GOOD, WARN, heading, help, paint};
+use super::human::{BAD, DIM, GOOD, WARN, evidence, heading, help, paint};
 use super::json_v1::{self, FindingV1};
 use super::{TOOL, github, matrix_line};
 use crate::doctor::{Link, Outcome, Report, symptom_of};
@@ -114,17 +114,6 @@ pub fn human(report: &Report, matrix: &Matrix) -> String {
 
 fn label(finding: &Finding, word: &str) -> String {
     format!("{word}[{}]", finding.code)
-}
-
-fn evidence(finding: &Finding, text: &mut String) {
-    for fact in &finding.facts {
-        let source = if fact.source.is_empty() {
-            String::new()
-        } else {
-            paint(DIM, format!("  [{}]", fact.source))
-        };
-        let _ = writeln!(text, "  = {}{source}", fact.text);
-    }
 }
 
 /// A block with one line for each link that has something to say.

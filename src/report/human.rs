@@ -42,14 +42,7 @@ pub fn finding(finding: &Finding, text: &mut String) {
         format!("{word}[{}]", finding.code)
     };
     let _ = writeln!(text, "{}: {}", paint(style, label), finding.message);
-    for fact in &finding.facts {
-        let source = if fact.source.is_empty() {
-            String::new()
-        } else {
-            paint(DIM, format!("  [{}]", fact.source))
-        };
-        let _ = writeln!(text, "  = {}{source}", fact.text);
-    }
+    evidence(finding, text);
     for line in &finding.help {
         help(line, text);
     }
@@ -58,6 +51,18 @@ pub fn finding(finding: &Finding, text: &mut String) {
 /// One thing to do.
 pub(super) fn help(line: &str, text: &mut String) {
     let _ = writeln!(text, "{} {line}", paint(HELP, "help:"));
+}
+
+/// The facts of a finding, each with its source.
+pub(super) fn evidence(finding: &Finding, text: &mut String) {
+    for fact in &finding.facts {
+        let source = if fact.source.is_empty() {
+            String::new()
+        } else {
+            paint(DIM, format!("  [{}]", fact.source))
+        };
+        let _ = writeln!(text, "  = {}{source}", fact.text);
+    }
 }
 
 /// The answer of `check`.
