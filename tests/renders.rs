@@ -36,7 +36,9 @@ const KINDS: &[(&str, &[&str])] = &[
 fn examples() -> Vec<String> {
     let mut names: Vec<String> = fs_err::read_dir(root().join("examples"))
         .expect("examples")
-        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .map(|entry| entry.expect("an entry"))
+        .filter(|entry| entry.path().join("gpuseal.yaml").exists())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
     assert!(names.len() >= 6, "only {names:?}");

@@ -30,6 +30,9 @@ fn every_row_that_is_cited_exists() {
     let mut examples = 0;
     for entry in fs_err::read_dir(root().join("examples")).expect("examples") {
         let path = entry.expect("an entry").path();
+        if !path.join("gpuseal.yaml").exists() {
+            continue;
+        }
         let document = chains(&["--project", &path.display().to_string()]);
         examples += 1;
         for target in document["targets"].as_array().expect("targets") {
