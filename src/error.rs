@@ -107,6 +107,14 @@ pub enum Error {
         /// What to do.
         help: Option<String>,
     },
+    /// What a commit waits for.
+    #[error("{message}")]
+    Hook {
+        /// What is missing or was wrong.
+        message: String,
+        /// What to do.
+        help: String,
+    },
     /// Control-C.
     #[error("interrupted; nothing was written")]
     Interrupted,
@@ -169,6 +177,7 @@ impl Error {
             Self::Usage { help, .. } | Self::Unplaced { help, .. } | Self::Uv { help, .. } => {
                 help.clone()
             }
+            Self::Hook { help, .. } => Some(help.clone()),
             Self::Host(_) => {
                 Some("name the card with --gpu, as nvidia-smi prints it, and the --driver".into())
             }
@@ -226,7 +235,8 @@ impl Error {
             | Self::Closure(_)
             | Self::TwoDigests(_)
             | Self::Disagrees { .. }
-            | Self::Uv { .. } => Exit::No,
+            | Self::Uv { .. }
+            | Self::Hook { .. } => Exit::No,
             Self::Net(err) if err.honest_no() => Exit::No,
             Self::Wheel(err) if err.honest_no() => Exit::No,
             Self::Registry(err) if err.honest_no() => Exit::No,

@@ -185,6 +185,10 @@ pub struct Resolve {
     /// Also fail when gpuseal.lock no longer matches.
     #[arg(long)]
     pub check: bool,
+    /// As a hook before a commit: --check that says nothing when all is well, and fails when git would
+    /// commit without the lock.
+    #[arg(long, conflicts_with_all = ["check", "targets"])]
+    pub hook: bool,
 }
 
 /// `gpuseal init`
@@ -363,6 +367,10 @@ pub struct Render {
     /// Write nothing; show what would change.
     #[arg(long)]
     pub diff: bool,
+    /// As a hook before a commit: write what is out of date where `lock --render` does, and fail when
+    /// anything was, or when git would commit without it.
+    #[arg(long, conflicts_with_all = ["check", "diff", "explain_size"])]
+    pub hook: bool,
     /// A Tera template of your own, with the same context: `gpuseal schema template-context`.
     #[arg(long, value_name = "FILE")]
     pub template: Option<PathBuf>,

@@ -6,6 +6,7 @@ mod check;
 mod diagnose;
 mod doctor;
 mod explain;
+mod hook;
 mod host_probe;
 mod init;
 mod inputs;

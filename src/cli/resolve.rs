@@ -2,6 +2,7 @@
 
 use super::args::{Format, Resolve};
 use super::asked;
+use super::hook;
 use super::lock::{freshness, lock_path};
 use super::output::Output;
 use crate::error::{Error, Exit};
@@ -17,6 +18,9 @@ use crate::resolve::Outcome;
 /// Requirements that cannot be read or placed; a lock that cannot be read, with --check.
 pub fn run(args: &Resolve, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
     let asked = asked::asked(&args.wanted, matrix, output)?;
+    if args.hook {
+        return hook::resolve(args, &asked, matrix, output);
+    }
     let outcome = asked.solve(matrix);
     report(&outcome, &asked.wanted, matrix, output)?;
     let exit = exit(&outcome);

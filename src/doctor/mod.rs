@@ -17,7 +17,7 @@ mod view;
 mod wheel;
 
 pub use registry::REGISTRY;
-pub use view::counted;
+pub use view::{counted, quoted};
 
 use crate::domain::{Code, Finding, Severity, shown};
 use crate::host::{Facts, Unread};

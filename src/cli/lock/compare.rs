@@ -52,6 +52,11 @@ pub fn prefers_alike(old: &Lockfile, inputs: &str) -> bool {
 }
 
 impl Verdict {
+    /// There is nothing to tell.
+    pub fn is_fresh(&self) -> bool {
+        self.0.stale.is_empty() && self.0.corrected.is_empty()
+    }
+
     /// Says it, and how the program ends with it.
     ///
     /// # Errors
@@ -59,7 +64,7 @@ impl Verdict {
     pub fn tell(&self, path: &Path, deny: bool, output: &Output) -> Result<Exit, Error> {
         let Drift { stale, corrected } = &self.0;
         let path = path.display();
-        if stale.is_empty() && corrected.is_empty() {
+        if self.is_fresh() {
             output.talk(format_args!("{path} is up to date"));
             return Ok(Exit::Done);
         }

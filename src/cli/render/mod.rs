@@ -67,6 +67,9 @@ pub fn beside(
 /// No lock, a bad one, a bad template, an unwritable file.
 pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
     let stdout = args.output.as_deref() == Some(Path::new("-"));
+    if args.hook && stdout {
+        return Err(usage("--hook keeps a file", "name it with -o, or leave -o out"));
+    }
     let mut args = args.clone();
     args.output = args.output.filter(|_| !stdout);
     let args = &args;
@@ -116,8 +119,10 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
     let how = How::of(args);
     let folder = match &args.output {
         Some(path) if is_folder(path) => Some(path.clone()),
-        // What is compared or edited without a place is what `lock --render` writes.
-        None if how.compares() || args.managed => Some(in_project(&args.project, kind.folder())),
+        // What is compared, kept or edited without a place is what `lock --render` writes.
+        None if how.compares() || args.hook || args.managed => {
+            Some(in_project(&args.project, kind.folder()))
+        }
         _ => None,
     };
     let files = match (folder, &args.output) {
@@ -144,7 +149,7 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
     let exit = place(&files, how, output)?;
     if args.explain_size {
         output.talk(size::account(&lock, &targets, Format::Human)?.trim_end());
-    } else if kind == Kind::Dockerfile && !how.compares() {
+    } else if kind == Kind::Dockerfile && !how.compares() && !args.hook {
         size::tell(&lock, &targets, output);
     }
     Ok(exit)

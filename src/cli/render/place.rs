@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::difference::difference;
 use super::{Render, usage};
 use crate::cli::args::Format;
+use crate::cli::hook;
 use crate::cli::output::{Output, write_new, write_whole};
 use crate::error::{Error, Exit};
 use crate::report::github;
@@ -83,6 +84,19 @@ impl File {
         }
     }
 
+    /// What stands there; `None`: no file does.
+    fn standing(&self) -> Result<Option<String>, Error> {
+        match fs_err::read(&self.path) {
+            Err(err) if err.kind() == ErrorKind::NotFound => Ok(None),
+            old => Ok(Some(String::from_utf8_lossy(&old?).into_owned())),
+        }
+    }
+
+    /// Whether a text is what the file is to hold. A checkout of Windows has its own line ends.
+    fn is(&self, old: Option<&str>) -> bool {
+        old.is_some_and(|old| old == self.text || old.replace("\r\n", "\n") == self.text)
+    }
+
     /// What stands there may go.
     ///
     /// # Errors
@@ -140,18 +154,19 @@ pub(super) fn is_ours(old: &[u8], word: &str) -> bool {
 pub struct How {
     check: bool,
     diff: bool,
+    hook: bool,
     /// What was written or changed by hand may go.
     pub(super) force: bool,
 }
 
 impl How {
     pub(super) const fn of(args: &Render) -> Self {
-        Self { check: args.check, diff: args.diff, force: args.force }
+        Self { check: args.check, diff: args.diff, hook: args.hook, force: args.force }
     }
 
     /// Of `lock --render`, which has no other flags for it.
     pub(super) const fn comparing(check: bool) -> Self {
-        Self { check, diff: false, force: false }
+        Self { check, diff: false, hook: false, force: false }
     }
 
     /// Nothing is written.
@@ -178,11 +193,31 @@ pub(super) fn place(files: &[File], how: How, output: &Output) -> Result<Exit, E
     for file in files {
         file.free(how.force)?;
     }
+    if how.hook {
+        return keep(files, how, output);
+    }
     for file in files {
         let wrote = if file.write(how.force)? { "wrote" } else { "unchanged" };
         output.talk(format_args!("{wrote} {}", file.path.display()));
     }
     Ok(Exit::Done)
+}
+
+/// `--hook`: writes what is not what the lock renders, and asks git about all of it.
+fn keep(files: &[File], how: How, output: &Output) -> Result<Exit, Error> {
+    let mut wrote = Vec::new();
+    for file in files {
+        let stale = match file.over {
+            // It comes with the first file, and is nobody's to keep after.
+            Over::Nothing => !wrote.is_empty(),
+            _ => !file.is(file.standing()?.as_deref()),
+        };
+        if stale && file.write(how.force)? {
+            wrote.push(file.path.as_path());
+        }
+    }
+    let all: Vec<_> = files.iter().map(|file| file.path.as_path()).collect();
+    hook::committed(&wrote, &all, output)
 }
 
 /// `--check`: shows in what files differ from what stands there, and fails when they do.
@@ -207,16 +242,8 @@ fn differing<'f>(files: &'f [File], output: &Output) -> Result<Vec<&'f File>, Er
     let mut text = String::new();
     let mut stale = Vec::new();
     for file in files.iter().filter(|file| file.over != Over::Nothing) {
-        let old = match fs_err::read(&file.path) {
-            Err(err) if err.kind() == ErrorKind::NotFound => None,
-            old => Some(old?),
-        };
-        let old = old.as_deref().map(String::from_utf8_lossy);
-        // A checkout of Windows has its own line ends.
-        if old
-            .as_deref()
-            .is_none_or(|old| old != file.text && old.replace("\r\n", "\n") != file.text)
-        {
+        let old = file.standing()?;
+        if !file.is(old.as_deref()) {
             text.push_str(&difference(&file.path, old.as_deref(), &file.text));
             stale.push(file);
         }

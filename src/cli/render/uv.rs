@@ -24,9 +24,9 @@ pub(super) fn run(
     let text = uv::fragment(lock, targets)?;
     match &args.output {
         Some(path) => place(&[File::new(path.clone(), text, "uv")], How::of(args), output),
-        None if How::of(args).compares() => Err(usage(
+        None if args.hook || How::of(args).compares() => Err(usage(
             "`uv` is a part of pyproject.toml and no file of its own",
-            "compare the project's with --write, or a file that you name with -o",
+            "take the project's with --write, or a file that you name with -o",
         )),
         None => {
             output.data(&text)?;
