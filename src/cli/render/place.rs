@@ -205,18 +205,18 @@ pub(super) fn place(files: &[File], how: How, output: &Output) -> Result<Exit, E
 
 /// `--hook`: writes what is not what the lock renders, and asks git about all of it.
 fn keep(files: &[File], how: How, output: &Output) -> Result<Exit, Error> {
-    let mut wrote = Vec::new();
+    let (mut all, mut wrote) = (Vec::new(), Vec::new());
     for file in files {
-        let stale = match file.over {
-            // It comes with the first file, and is nobody's to keep after.
-            Over::Nothing => !wrote.is_empty(),
-            _ => !file.is(file.standing()?.as_deref()),
-        };
-        if stale && file.write(how.force)? {
-            wrote.push(file.path.as_path());
+        // What the user is to go on with comes along with the rest, and is nobody's to bring back.
+        if file.over == Over::Nothing && wrote.is_empty() {
+            continue;
+        }
+        let path = file.path.as_path();
+        all.push(path);
+        if !file.is(file.standing()?.as_deref()) && file.write(how.force)? {
+            wrote.push(path);
         }
     }
-    let all: Vec<_> = files.iter().map(|file| file.path.as_path()).collect();
     hook::committed(&wrote, &all, output)
 }
 

@@ -1,0 +1,419 @@
+//! Hooks before a commit: what stops one, what is said, and which files the manifests of the hooks name.
+//! `.ci/hooks` runs them by pre-commit and prek.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use gpuseal::render::{Kind, Options};
+use gpuseal::requirements::project;
+use regex::Regex;
+use serde::Deserialize;
+use support::{Run, finish, folder, gpuseal, root, run, write};
+
+const WISHES: &str = "torch: \"2.9.1\"\npython: \"3.12\"\ntargets:\n  train: {gpus: h100, driver: \"580\"}\n  edge: {gpus: l4, driver: \"580\"}\n";
+
+/// git in `at`, with nothing of this machine's settings.
+fn git_with(at: &Path, args: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut git = Command::new("git");
+    git.env_clear().env("PATH", std::env::var_os("PATH").expect("a PATH")).current_dir(at);
+    git.env("GIT_CONFIG_GLOBAL", at.join("no-config")).env("GIT_CONFIG_NOSYSTEM", "1");
+    git.envs(env.iter().copied());
+    git.args([
+        "-c",
+        "user.name=N",
+        "-c",
+        "user.email=n@example.org",
+        "-c",
+        "init.defaultBranch=main",
+    ]);
+    git.args(args).output().expect("git is on the PATH")
+}
+
+#[track_caller]
+fn git(at: &Path, args: &[&str]) {
+    let done = git_with(at, args, &[]);
+    assert!(done.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// The program where git can be found.
+fn hook(at: &Path, args: &[&str]) -> Run {
+    let mut command = gpuseal(at);
+    command.env("PATH", std::env::var_os("PATH").expect("a PATH")).args(args);
+    finish(&mut command)
+}
+
+fn resolve(at: &Path) -> Run {
+    hook(at, &["resolve", "--hook"])
+}
+
+fn dockerfile(at: &Path) -> Run {
+    hook(at, &["render", "--hook", "dockerfile"])
+}
+
+#[track_caller]
+fn silent(run: &Run) {
+    run.says(0, &[]);
+    assert_eq!(run.all(), "");
+}
+
+/// A repository with wishes, and with a lock that git does not know yet.
+fn locked() -> tempfile::TempDir {
+    let place = folder(&[("gpuseal.yaml", WISHES)]);
+    git(place.path(), &["init", "-q"]);
+    git(place.path(), &["add", "gpuseal.yaml"]);
+    run(place.path(), &["lock", "--offline"]).says(0, &["wrote gpuseal.lock"]);
+    place
+}
+
+fn rewrite(at: &Path, name: &str, old: &str, new: &str) {
+    let text = fs_err::read_to_string(at.join(name)).expect("a file");
+    assert!(text.contains(old), "{text}");
+    write(at, name, text.replace(old, new));
+}
+
+#[test]
+fn a_first_lock_passes_once_git_knows_it() {
+    let place = folder(&[("gpuseal.yaml", WISHES)]);
+    let at = place.path();
+    git(at, &["init", "-q"]);
+    resolve(at).says(
+        1,
+        &[
+            "error: there is no `gpuseal.lock`",
+            "help: run `gpuseal lock`, then `git add gpuseal.lock`",
+        ],
+    );
+    run(at, &["lock", "--offline"]).says(0, &["wrote"]);
+    let untracked = "error: not in git's index as it stands here: `gpuseal.lock`";
+    let help = "help: look at it, then `git add gpuseal.lock`";
+    resolve(at).says(1, &[untracked, help]);
+    // A name without a content is a promise.
+    git(at, &["add", "--intent-to-add", "gpuseal.lock"]);
+    resolve(at).says(1, &[untracked]);
+    git(at, &["add", "gpuseal.lock"]);
+    silent(&resolve(at));
+    git(at, &["commit", "-qm", "first"]);
+    silent(&resolve(at));
+    // From elsewhere, and by the name that it has there.
+    fs_err::create_dir(at.join("below")).expect("a folder");
+    silent(&hook(&at.join("below"), &["resolve", "--hook", "--project", ".."]));
+    write(at, "gpuseal.lock", fs_err::read_to_string(at.join("gpuseal.lock")).expect("it") + "\n");
+    hook(&at.join("below"), &["resolve", "--hook", "--project", ".."])
+        .says(1, &["`../gpuseal.lock`", "git add ../gpuseal.lock"]);
+}
+
+#[test]
+fn what_stops_a_commit_is_told() {
+    let place = locked();
+    let at = place.path();
+    git(at, &["add", "."]);
+    rewrite(at, "gpuseal.yaml", "2.9.1", "2.8.0");
+    resolve(at).says(
+        1,
+        &[
+            "~ target train: torch \"2.9.1\" -> \"2.8.0\"",
+            "error[lock-stale]",
+            "help: run `gpuseal lock` and",
+        ],
+    );
+    // The new one stands there, and git would commit the old one.
+    run(at, &["lock", "--offline"]).says(0, &["wrote"]);
+    resolve(at).says(1, &["not in git's index as it stands here: `gpuseal.lock`"]);
+    git(at, &["add", "gpuseal.lock"]);
+    silent(&resolve(at));
+    rewrite(at, "gpuseal.yaml", "driver: \"580\"", "driver: \"470\"");
+    resolve(at).says(1, &["train", "driver"]);
+    fs_err::remove_file(at.join("gpuseal.lock")).expect("a file");
+    let no = resolve(at);
+    no.says(1, &["raise the driver"]);
+    assert!(!no.all().contains("there is no `gpuseal.lock`"), "{}", no.all());
+    fs_err::remove_file(at.join("gpuseal.yaml")).expect("a file");
+    resolve(at).says(2, &["error: ", "help: "]);
+    write(at, "gpuseal.yaml", WISHES);
+    write(at, "gpuseal.lock", "version = 1\n<<<<<<<\n");
+    resolve(at).says(2, &["gpuseal.lock", "gpuseal lock --force"]);
+    run(at, &["resolve", "--hook", "--check"]).says(2, &["cannot be used with"]);
+    run(at, &["resolve", "--hook", "--target", "train"]).says(2, &["cannot be used with"]);
+}
+
+#[test]
+fn where_git_cannot_be_asked_the_rest_decides() {
+    let place = locked();
+    let at = place.path();
+    // No PATH: no git.
+    let empty = tempfile::tempdir().expect("a folder");
+    let mut command = gpuseal(at);
+    command.env("PATH", empty.path()).args(["resolve", "--hook"]);
+    finish(&mut command).says(0, &["note: git could not say what a commit would hold: `git`: "]);
+    fs_err::remove_dir_all(at.join(".git")).expect("a folder");
+    let mut command = gpuseal(at);
+    // Not even where a repository lies around the folder of temporary files.
+    command.env("PATH", std::env::var_os("PATH").expect("a PATH"));
+    command.env("GIT_CEILING_DIRECTORIES", at.parent().expect("a folder"));
+    finish(command.args(["resolve", "--hook"]))
+        .says(0, &["note: git could not say", "not a git repository"]);
+    rewrite(at, "gpuseal.yaml", "2.9.1", "2.8.0");
+    resolve(at).says(1, &["error[lock-stale]"]);
+}
+
+#[test]
+fn rendered_files_are_kept_and_told() {
+    let place = locked();
+    let at = place.path();
+    git(at, &["add", "."]);
+    dockerfile(at).says(
+        1,
+        &[
+            "error: not what the lock renders, and now written: `Dockerfile`, `.dockerignore`",
+            "help: look at it, then `git add .dockerignore Dockerfile`",
+        ],
+    );
+    let first = fs_err::read(at.join("Dockerfile")).expect("a Dockerfile");
+    dockerfile(at).says(1, &["not in git's index as it stands here: `Dockerfile`"]);
+    git(at, &["add", "."]);
+    silent(&dockerfile(at));
+    // It is nobody's to bring back.
+    fs_err::remove_file(at.join(".dockerignore")).expect("a file");
+    silent(&dockerfile(at));
+    rewrite(at, "Dockerfile", "torch==2.9.1", "torch==2.9.0");
+    // The index had it right.
+    dockerfile(at).says(1, &["now written: `Dockerfile`", "help: commit again"]);
+    assert_eq!(fs_err::read(at.join("Dockerfile")).expect("a Dockerfile"), first);
+    silent(&dockerfile(at));
+    // A checkout of Windows.
+    write(at, "Dockerfile", String::from_utf8(first).expect("text").replace('\n', "\r\n"));
+    git(at, &["add", "Dockerfile"]);
+    silent(&dockerfile(at));
+
+    let hand = "FROM scratch\n";
+    write(at, "Dockerfile", hand);
+    dockerfile(at).says(2, &["is not what `gpuseal render dockerfile` writes"]);
+    assert_eq!(fs_err::read_to_string(at.join("Dockerfile")).expect("it"), hand);
+    hook(at, &["render", "--hook", "dockerfile", "--managed"])
+        .says(1, &["now written: `Dockerfile`", "git add Dockerfile"]);
+    git(at, &["add", "Dockerfile"]);
+    silent(&hook(at, &["render", "--hook", "dockerfile", "--managed"]));
+    assert!(fs_err::read_to_string(at.join("Dockerfile")).expect("it").contains(hand));
+}
+
+#[test]
+fn kinds_of_several_files_and_places_of_the_users() {
+    let place = locked();
+    let at = place.path();
+    support::filled::fill(at);
+    git(at, &["add", "."]);
+    let pylock = ["render", "--hook", "pylock"];
+    hook(at, &pylock).says(1, &["git add pylock.edge.toml pylock.train.toml"]);
+    git(at, &["add", "pylock.edge.toml"]);
+    hook(at, &pylock).says(1, &["not in git's index as it stands here: `pylock.train.toml`"]);
+    git(at, &["add", "."]);
+    silent(&hook(at, &pylock));
+    rewrite(at, "pylock.edge.toml", "lock-version", "look-version");
+    let one = hook(at, &pylock);
+    one.says(1, &["now written: `pylock.edge.toml`\n"]);
+
+    fs_err::create_dir(at.join("of ours")).expect("a folder");
+    let k8s = ["render", "--hook", "k8s", "-o", "of ours/k8s.yaml"];
+    hook(at, &k8s).says(1, &["git add 'of ours/k8s.yaml'"]);
+    git(at, &["add", "of ours"]);
+    silent(&hook(at, &k8s));
+    hook(at, &["render", "--hook", "k8s", "-o", "-"]).says(2, &["--hook keeps a file"]);
+    hook(at, &["render", "--hook", "uv"]).says(2, &["take the project's with --write"]);
+    hook(at, &["render", "--hook", "dockerfile", "--check"]).says(2, &["cannot be used with"]);
+}
+
+/// git tells a hook by the environment which index it commits: with `-a`, and with names on the command
+/// line, that is not the usual one.
+#[cfg(unix)]
+#[test]
+fn the_index_of_the_commit_is_asked() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = locked();
+    let at = place.path();
+    let script =
+        write(at, ".git/hooks/pre-commit", "#!/bin/sh\nexec \"$GPUSEAL\" resolve --hook\n");
+    fs_err::set_permissions(script, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    let commit = |args: &[&str]| {
+        let env = [("GPUSEAL", env!("CARGO_BIN_EXE_gpuseal")), ("NO_COLOR", "1")];
+        let done = git_with(at, &[&["commit", "-qm", "x"], args].concat(), &env);
+        (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let (done, said) = commit(&[]);
+    assert!(!done && said.contains("not in git's index"), "{said}");
+    git(at, &["add", "gpuseal.lock"]);
+    assert_eq!(commit(&[]), (true, String::new()));
+
+    rewrite(at, "gpuseal.yaml", "2.9.1", "2.8.0");
+    run(at, &["lock", "--offline"]).says(0, &["wrote"]);
+    // A part of the folder: the lock stays behind.
+    let (done, said) = commit(&["gpuseal.yaml"]);
+    assert!(!done && said.contains("git add gpuseal.lock"), "{said}");
+    assert_eq!(commit(&["-a"]), (true, String::new()));
+    rewrite(at, "gpuseal.yaml", "2.8.0", "2.9.1");
+    run(at, &["lock", "--offline"]).says(0, &["wrote"]);
+    assert_eq!(commit(&["gpuseal.yaml", "gpuseal.lock"]), (true, String::new()));
+    // A second folder of the same repository has its GIT_DIR elsewhere.
+    git(at, &["worktree", "add", "-q", "second"]);
+    let second = at.join("second");
+    rewrite(&second, "gpuseal.yaml", "2.9.1", "2.8.0");
+    let env = [("GPUSEAL", env!("CARGO_BIN_EXE_gpuseal")), ("NO_COLOR", "1")];
+    let done = git_with(&second, &["commit", "-qam", "x"], &env);
+    assert!(
+        String::from_utf8_lossy(&done.stdout).contains("-> \"2.8.0\"") || !done.status.success()
+    );
+    run(&second, &["lock", "--offline"]).says(0, &["wrote"]);
+    let done = git_with(&second, &["commit", "-qam", "x"], &env);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hook {
+    id: String,
+    name: String,
+    description: String,
+    entry: String,
+    #[serde(default)]
+    args: Vec<String>,
+    language: String,
+    files: String,
+    pass_filenames: bool,
+    require_serial: bool,
+    stages: Vec<String>,
+    minimum_pre_commit_version: String,
+}
+
+fn hooks(path: &str) -> Vec<Hook> {
+    let text = fs_err::read_to_string(root().join(path)).expect("a manifest");
+    serde_yaml::from_str(&text).unwrap_or_else(|err| panic!("{path}: {err}"))
+}
+
+fn files(id: &str) -> Regex {
+    let hooks = hooks(".pre-commit-hooks.yaml");
+    let hook = hooks.iter().find(|hook| hook.id == id).expect("the hook");
+    Regex::new(&hook.files).expect("a pattern")
+}
+
+/// Every literal of the file that looks for a project's files, alone and with each end: of those names
+/// that it reads, `files` must name all. A file that is looked for tomorrow is caught here.
+#[test]
+fn the_pattern_names_every_file_that_is_looked_for() {
+    let named = files("gpuseal-resolve");
+    let source = root().join("src/requirements/project/discover.rs");
+    let code = fs_err::read_to_string(source).expect("the source");
+    let literal = Regex::new("\"([A-Za-z0-9._-]+)\"").expect("a pattern");
+    let words: BTreeSet<&str> =
+        literal.captures_iter(&code).map(|found| found.get(1).expect("a word").as_str()).collect();
+    let mut names: BTreeSet<String> = words.iter().map(|&word| word.to_owned()).collect();
+    // Ends are short, or begin with a dot; some are split off before a comparison.
+    let ends = words.iter().copied().filter(|word| word.len() < 5 || word.starts_with('.'));
+    let ends = ends.chain([".txt", ".yml", ".yaml", ".toml", ""]);
+    for end in ends.collect::<BTreeSet<_>>() {
+        for word in &words {
+            names.extend([
+                format!("{word}{end}"),
+                format!("{word}.{end}"),
+                format!("{word}-x.{end}"),
+                format!("x-{word}{end}"),
+                format!("{}{end}", word.to_ascii_uppercase()),
+            ]);
+        }
+    }
+    names.retain(|name| name.chars().any(char::is_alphanumeric));
+    let is_read = |name: &str| {
+        let place = folder(&[]);
+        write(place.path(), name, "");
+        // An empty lock is a broken one; whoever says so has read it.
+        project::folder(place.path()).map_or(true, |project| !project.files.is_empty())
+    };
+    for must in ["pyproject.toml", "uv.lock", "Dockerfile", "pylock.toml", ".python-version"] {
+        assert!(words.contains(must) || must == "pylock.toml", "{must} is no literal");
+        assert!(is_read(must), "{must} is not read");
+    }
+    assert!(names.len() > 2000, "only {} names", names.len());
+    let mut missed = Vec::new();
+    for (count, name) in names.iter().enumerate() {
+        for dir in ["", "requirements/", "requirements/x/", "docker/"] {
+            let name = format!("{dir}{name}");
+            // Folders matter to few: a tenth of all is a fair share of them.
+            if (dir.is_empty() || count % 10 == 0) && !named.is_match(&name) && is_read(&name) {
+                missed.push(name);
+            }
+        }
+    }
+    assert!(missed.is_empty(), "of {} names these are read: {missed:?}", names.len());
+}
+
+#[test]
+fn the_pattern_names_what_projects_have() {
+    let named = files("gpuseal-resolve");
+    let mut count = 0;
+    for entry in fs_err::read_dir(root().join("tests/projects")).expect("tests/projects") {
+        let path = entry.expect("an entry").path().join("project");
+        let Ok(project) = project::folder(&path) else { continue };
+        for file in project.files {
+            count += 1;
+            // What a file includes may have any name.
+            let included = file.name.starts_with("deploy/");
+            assert!(included || named.is_match(&file.name), "{} of {}", file.name, path.display());
+        }
+    }
+    assert!(count > 100, "only {count} files");
+    for name in ["gpuseal.yaml", "gpuseal.yml", "gpuseal.lock", "uv.toml", "a/b/constraints.txt"] {
+        assert!(named.is_match(name) && named.is_match(&format!("below/{name}")), "{name}");
+    }
+    for name in ["README.md", "a/x.py", "my-pyproject.toml", "pyproject.toml.orig", "k8s.yaml"] {
+        assert!(!named.is_match(name), "{name}");
+    }
+}
+
+#[test]
+fn the_pattern_names_what_is_rendered() {
+    let named = files("gpuseal-render");
+    for kind in Kind::ALL {
+        for shell in [gpuseal::render::Shell::Sh, gpuseal::render::Shell::Powershell] {
+            let options = Options { shell, ..Options::default() };
+            let name = format!("{}{}", kind.folder(), kind.file_name("train", &options));
+            assert!(named.is_match(&name) && named.is_match(&format!("a/{name}")), "{name}");
+        }
+    }
+    for name in ["gpuseal.lock", ".dockerignore", "Dockerfile.dockerignore", "pyproject.toml"] {
+        assert!(named.is_match(name), "{name}");
+    }
+    assert!(!named.is_match("src/main.rs") && !named.is_match("gpuseal.lock.bak"));
+}
+
+/// The repository of the wheel has the same hooks, and installs the release of its own number.
+#[test]
+fn the_mirror_is_the_same_but_for_its_language() {
+    let here = hooks(".pre-commit-hooks.yaml");
+    let ids: Vec<_> = here.iter().map(|hook| hook.id.as_str()).collect();
+    assert_eq!(ids, ["gpuseal-resolve", "gpuseal-render", "gpuseal-inputs"]);
+    for hook in &here {
+        assert!(hook.language == "rust" && !hook.pass_filenames && hook.require_serial, "{hook:?}");
+        assert!(
+            hook.files.starts_with("(?x)^(") && hook.files.trim_end().ends_with(")$"),
+            "{hook:?}"
+        );
+    }
+    // A crate that was packed for a registry has no mirror in it.
+    if !root().join("packaging/pre-commit").exists() {
+        return;
+    }
+    let mirror = hooks("packaging/pre-commit/.pre-commit-hooks.yaml");
+    assert!(mirror.iter().all(|hook| hook.language == "python"));
+    let as_rust = |hook: Hook| Hook { language: "rust".into(), ..hook };
+    assert_eq!(mirror.into_iter().map(as_rust).collect::<Vec<_>>(), here);
+
+    let version = env!("CARGO_PKG_VERSION");
+    let text = fs_err::read_to_string(root().join("packaging/pre-commit/pyproject.toml"));
+    let project: toml::Table = text.expect("pyproject.toml").parse().expect("TOML");
+    assert_eq!(project["project"]["version"].as_str(), Some(version));
+    let demands = project["project"]["dependencies"].as_array().expect("a list");
+    assert_eq!(demands.as_slice(), [format!("gpuseal=={version}").into()]);
+    let readme = fs_err::read_to_string(root().join("packaging/pre-commit/README.md"));
+    assert!(readme.expect("a README").contains(&format!("rev: v{version}\n")));
+}
