@@ -94,6 +94,10 @@ pub enum Command {
     Matrix(MatrixCommand),
     /// Print a JSON Schema.
     Schema(Schema),
+    /// Print what completes gpuseal's commands and options in a shell.
+    Completions(Completions),
+    /// Print the manual page of gpuseal or of one of its commands.
+    Man(Man),
     /// Ask a driver library in this process, which may not survive it; `doctor` starts it.
     #[command(hide = true)]
     HostProbe(HostProbe),
@@ -517,6 +521,25 @@ pub struct Schema {
     /// Of what.
     #[arg(value_enum)]
     pub of: Described,
+}
+
+/// `gpuseal completions`
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// Of which shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `gpuseal man`
+#[derive(Debug, Args)]
+pub struct Man {
+    /// The command, such as `lock` or `matrix show`; without one, the page of gpuseal itself.
+    #[arg(value_name = "COMMAND")]
+    pub command: Vec<String>,
+    /// Write a page for every command into this folder.
+    #[arg(short, long, value_name = "DIR", conflicts_with = "command")]
+    pub output: Option<PathBuf>,
 }
 
 /// What has a schema.

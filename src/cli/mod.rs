@@ -3,6 +3,7 @@
 mod args;
 mod asked;
 mod check;
+mod completions;
 mod diagnose;
 mod doctor;
 mod explain;
@@ -11,6 +12,7 @@ mod host_probe;
 mod init;
 mod inputs;
 mod lock;
+mod man;
 mod matrix;
 mod output;
 mod render;
@@ -100,6 +102,8 @@ fn run(mut cli: Cli, output: &Output) -> Result<Exit, Error> {
                 Ok(Exit::Done)
             }
         },
+        args::Command::Completions(args) => completions::run(args, output),
+        args::Command::Man(args) => man::run(args, output),
         args::Command::HostProbe(args) => host_probe::run(args, output),
         args::Command::Matrix(args) => matrix::run(args, global, output),
     }
