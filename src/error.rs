@@ -226,6 +226,14 @@ impl Error {
         }
     }
 
+    /// Lines of the project that contradict each other.
+    pub fn findings(&self) -> &[crate::domain::Finding] {
+        match self {
+            Self::Contradiction(findings) => findings,
+            _ => &[],
+        }
+    }
+
     /// How the program ends with it.
     pub fn exit(&self) -> Exit {
         match self {

@@ -119,7 +119,8 @@ fn other_voices_keep_their_form() {
     for name in verdicts().keys() {
         let facts = facts(name);
         let report = examine(&Subject { facts: &facts, matrix: &matrix, lock: None });
-        let github = voice::annotations(&report);
+        let found = gpuseal::report::Found::new("doctor", gpuseal::error::Exit::Done, None);
+        let github = found.with("", None, report.findings()).github();
         assert!(github.lines().all(|line| line.starts_with("::")), "{name}: {github}");
         let shared = voice::shareable(&report, &facts, &matrix);
         assert!(shared.starts_with("<details>"), "{name}");

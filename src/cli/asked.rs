@@ -47,6 +47,13 @@ impl Asked {
         }
     }
 
+    /// Whether an answer is one for a target: a set of the project's options lends its name to those that
+    /// it answers.
+    pub fn is_for(&self, answer: &str, target: &str) -> bool {
+        answer == target
+            || self.parts.iter().flat_map(|p| &p.parts).any(|p| p.target_name(target) == answer)
+    }
+
     /// The problem that a stack answers, and the place of its target there.
     pub fn problem_of(&self, stack: &Stack) -> Option<(&Problem, usize)> {
         let parts = self.parts.iter().flat_map(|parts| &parts.parts);

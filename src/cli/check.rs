@@ -7,7 +7,7 @@ use super::wanted::{self, flag};
 use crate::domain::{Code, DriverSpec, Finding, PythonVersion, shown};
 use crate::error::{Error, Exit};
 use crate::matrix::Matrix;
-use crate::report::{github, human, json_v1};
+use crate::report::{Found, human, json_v1};
 use crate::requirements::{Allow, Need, Requirements};
 use crate::resolve::case::{BaseImage, Case, Driver, Index, Libc};
 use crate::resolve::{Unplaced, judge, place_gpu};
@@ -22,13 +22,8 @@ pub fn run(args: &Check, matrix: &Matrix, output: &Output) -> Result<Exit, Error
         Ok(case) => case,
         Err(Stop::Error(err)) => return Err(err),
         Err(Stop::Unplaced(unplaced)) => {
-            if output.format == Format::Json {
-                output.result(&json_v1::unplaced(
-                    "gpuseal.check",
-                    std::slice::from_ref(&unplaced),
-                    matrix,
-                ))?;
-            }
+            let list = std::slice::from_ref(&unplaced);
+            output.instead(json_v1::unplaced("gpuseal.check", list, matrix));
             return Err(wanted::unplaced(&[unplaced], &Requirements::default()));
         }
     };
@@ -36,17 +31,22 @@ pub fn run(args: &Check, matrix: &Matrix, output: &Output) -> Result<Exit, Error
     let mut judgement = judge(&case, matrix);
     judgement.findings.append(&mut said);
     let given = case.driver.as_ref().map(|d| d.spec.to_string());
-    let text = match output.format {
-        Format::Human => human::check(&judgement, matrix),
-        Format::Json => json_v1::check(&judgement, given.as_deref(), matrix),
-        Format::Github => github::annotations(&judgement.findings, None),
-    };
-    output.result(&text)?;
-    Ok(match judgement.verdict {
+    let exit = match judgement.verdict {
         Code::Ok | Code::OkViaPtxJit => Exit::Done,
         Code::Unknown => Exit::Unknown,
         _ => Exit::No,
-    })
+    };
+    let found = Found::new("check", exit, Some(matrix)).with("", None, &judgement.findings);
+    let found = match &args.project {
+        Some(project) => found.of_project(project),
+        None => found,
+    };
+    output.answer(&|format| match format {
+        Format::Human => human::check(&judgement, matrix),
+        Format::Json => json_v1::check(&judgement, given.as_deref(), matrix),
+        Format::Github => found.github(),
+    })?;
+    Ok(exit)
 }
 
 enum Stop {

@@ -9,7 +9,7 @@ use crate::diagnose::{self, Diagnosis};
 use crate::domain::Code;
 use crate::error::{Error, Exit};
 use crate::matrix::Matrix;
-use crate::report::{diagnose as voice, github};
+use crate::report::{Found, diagnose as voice};
 
 /// Runs the command.
 ///
@@ -23,18 +23,18 @@ pub fn run(args: &Diagnose, matrix: &Matrix, output: &Output) -> Result<Exit, Er
         }
         None => from_stdin(matrix, output)?,
     };
-    let text = match output.format {
-        Format::Human => voice::human(&diagnosis, matrix, output.verbose),
-        Format::Json => voice::json(&diagnosis, matrix),
-        Format::Github => {
-            github::annotations(&voice::findings(&diagnosis, file.and_then(Path::to_str)), None)
-        }
-    };
-    output.result(&text)?;
-    Ok(match diagnosis.verdict {
+    let exit = match diagnosis.verdict {
         Code::Unknown => Exit::Unknown,
         _ => Exit::Done,
-    })
+    };
+    let findings = voice::findings(&diagnosis, file.and_then(Path::to_str));
+    let found = Found::new("diagnose", exit, Some(matrix)).with("", None, &findings);
+    output.answer(&|format| match format {
+        Format::Human => voice::human(&diagnosis, matrix, output.verbose),
+        Format::Json => voice::json(&diagnosis, matrix),
+        Format::Github => found.github(),
+    })?;
+    Ok(exit)
 }
 
 /// Bytes that are read at once.

@@ -12,7 +12,7 @@ use crate::error::{Error, Exit};
 use crate::host::{Facts, Look, collect};
 use crate::lock::Lockfile;
 use crate::matrix::Matrix;
-use crate::report::doctor as voice;
+use crate::report::{Found, doctor as voice};
 use crate::resolve::Outcome;
 
 /// Longest record that is read: a machine with many cards and packages has some hundred kilobytes.
@@ -36,19 +36,24 @@ pub fn run(args: &Doctor, matrix: &Matrix, output: &Output) -> Result<Exit, Erro
     // What goes into a public report is judged without names, so that no finding holds one either.
     let facts = if args.shareable { facts.shareable() } else { facts };
     let report = report(args, &facts, matrix, output)?;
-    let text = match (args.shareable, output.format) {
-        (true, _) => voice::shareable(&report, &facts, matrix),
-        (_, Format::Human) => voice::human(&report, matrix),
-        (_, Format::Json) => voice::json(&report, &facts, matrix),
-        (_, Format::Github) => voice::annotations(&report),
+    let exit = exit(&report);
+    let found = Found::new("doctor", exit, Some(matrix)).with("", None, report.findings());
+    let voices = |format| match format {
+        Format::Human => voice::human(&report, matrix),
+        Format::Json => voice::json(&report, &facts, matrix),
+        Format::Github => found.github(),
     };
+    let shareable = args.shareable.then(|| voice::shareable(&report, &facts, matrix));
     // A block to be pasted keeps its lines; a record on stdout is the only thing there.
-    match (to_stdout, args.shareable) {
-        (true, _) => output.talk(text.trim_end()),
-        (_, true) => output.data(&text)?,
-        _ => output.result(&text)?,
+    match (to_stdout, shareable) {
+        (false, None) => output.answer(&voices)?,
+        (to_stdout, shareable) => {
+            output.report(&voices)?;
+            let text = shareable.unwrap_or_else(|| voices(output.format));
+            if to_stdout { output.talk(text.trim_end()) } else { output.data(&text)? }
+        }
     }
-    Ok(exit(&report))
+    Ok(exit)
 }
 
 fn exit(report: &Report) -> Exit {

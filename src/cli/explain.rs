@@ -18,7 +18,7 @@ const WIDEST: usize = 80;
 /// A word that is no code; a matrix without its page.
 pub fn run(args: &Explain, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
     let Some(given) = &args.code else {
-        output.result(&match output.format {
+        output.answer(&|format| match format {
             Format::Json => explain::codes_json(matrix),
             Format::Human | Format::Github => explain::codes(),
         })?;
@@ -31,11 +31,11 @@ pub fn run(args: &Explain, matrix: &Matrix, output: &Output) -> Result<Exit, Err
         unknown: true,
         place: None,
     })?;
-    match output.format {
-        Format::Json => output.result(&page.json())?,
-        // Filled here and not by the output, whose lines hang below a label.
-        Format::Human | Format::Github => output.data(&page.human(width(), output.verbose))?,
-    }
+    // Filled here and not by the output, whose lines hang below a label.
+    output.answer_as_it_is(&|format| match format {
+        Format::Json => page.json(),
+        Format::Human | Format::Github => page.human(width(), output.verbose),
+    })?;
     Ok(Exit::Done)
 }
 

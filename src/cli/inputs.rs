@@ -6,7 +6,7 @@ use super::args::{Format, Inputs};
 use super::output::Output;
 use crate::error::{Error, Exit};
 use crate::matrix::Matrix;
-use crate::report;
+use crate::report::{self, Found};
 use crate::requirements::{self, project};
 
 /// Runs the command.
@@ -34,11 +34,14 @@ pub fn run(args: &Inputs, matrix: &Matrix, output: &Output) -> Result<Exit, Erro
         project.add(config);
     }
     let inputs = report::Inputs::of(&project);
-    let text = match output.format {
+    let exit = if inputs.contradict() { Exit::No } else { Exit::Done };
+    let found = Found::new("inputs", exit, Some(matrix))
+        .with("", None, &inputs.findings)
+        .of_project(folder);
+    output.answer(&|format| match format {
         Format::Human => inputs.human(matrix),
         Format::Json => inputs.json(matrix),
-        Format::Github => inputs.github(),
-    };
-    output.result(&text)?;
-    Ok(if inputs.contradict() { Exit::No } else { Exit::Done })
+        Format::Github => found.github(),
+    })?;
+    Ok(exit)
 }

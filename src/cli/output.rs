@@ -1,12 +1,13 @@
 //! Streams: the result on stdout, everything else on stderr. A closed pipe is silence.
 
 use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use super::args::{Color, Format, Global};
 use crate::error::Error;
-use crate::report::github;
+use crate::report::Failure;
 use crate::requirements::Bad;
 
 /// Where and how to speak.
@@ -17,7 +18,14 @@ pub struct Output {
     quiet: bool,
     /// Say where values come from.
     pub verbose: bool,
+    /// The command has given its answer: an error after it does not take its place.
+    answered: Cell<bool>,
+    /// What an error says to programs, where the command's own document says it better.
+    instead: RefCell<Option<String>>,
 }
+
+/// The same answer in each voice.
+pub type Voices<'a> = &'a dyn Fn(Format) -> String;
 
 impl Output {
     /// From the global options.
@@ -28,7 +36,14 @@ impl Output {
             Color::Never => anstream::ColorChoice::Never,
         };
         color.write_global();
-        Self { format: global.format, color, quiet: global.quiet, verbose: global.verbose }
+        Self {
+            format: global.format,
+            color,
+            quiet: global.quiet,
+            verbose: global.verbose,
+            answered: Cell::new(false),
+            instead: RefCell::new(None),
+        }
     }
 
     /// Nothing but the result and errors is wanted.
@@ -36,7 +51,40 @@ impl Output {
         self.quiet
     }
 
-    /// Prints the result.
+    /// The answer of a command, in the voice that was asked for.
+    ///
+    /// # Errors
+    /// Anything but a closed pipe.
+    pub fn answer(&self, voices: Voices<'_>) -> Result<(), Error> {
+        self.report(voices)?;
+        self.result(&voices(self.format))
+    }
+
+    /// The same where the text for people is to be copied: not a character of it is changed.
+    ///
+    /// # Errors
+    /// Anything but a closed pipe.
+    pub fn answer_as_it_is(&self, voices: Voices<'_>) -> Result<(), Error> {
+        self.report(voices)?;
+        self.data(&voices(self.format))
+    }
+
+    /// The answer of a command that prints something else.
+    ///
+    /// # Errors
+    /// A report that cannot be written.
+    #[allow(clippy::unnecessary_wraps, reason = "reports are files")]
+    pub fn report(&self, _voices: Voices<'_>) -> Result<(), Error> {
+        self.answered.set(true);
+        Ok(())
+    }
+
+    /// What the document of a command says where there is no answer but an error.
+    pub fn instead(&self, document: String) {
+        *self.instead.borrow_mut() = Some(document);
+    }
+
+    /// Prints a text that is no answer with several voices.
     ///
     /// # Errors
     /// Anything but a closed pipe.
@@ -94,9 +142,14 @@ impl Output {
         if let Some(help) = error.help() {
             let _ = writeln!(err, "{cyan}help:{cyan:#} {help}");
         }
-        if self.format == Format::Github {
-            let place = error.place().and_then(|b| Some((b.file.to_str()?, b.place.as_ref()?.0)));
-            let _ = self.result(&github::error("gpuseal", &error.to_string(), place));
+        drop(err);
+        if !self.answered.get() {
+            let failure = Failure::of(error);
+            let _ = self.answer(&|format| match format {
+                Format::Human => String::new(),
+                Format::Json => self.instead.take().unwrap_or_else(|| failure.json()),
+                Format::Github => failure.github(),
+            });
         }
     }
 }

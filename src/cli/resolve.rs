@@ -1,16 +1,16 @@
 //! `gpuseal resolve`
 
-use super::args::{Format, Resolve};
-use super::asked;
-use super::hook;
-use super::lock::{freshness, lock_path};
+use super::args::{Format, Resolve, Wanted};
+use super::asked::{self, Asked};
+use super::lock::{freshness, lock_path, talk};
 use super::output::Output;
+use crate::domain::{Code, Finding, Place, Severity};
 use crate::error::{Error, Exit};
 use crate::lock::Lockfile;
 use crate::matrix::Matrix;
-use crate::report::{github, human, json_v1};
-use crate::requirements::Requirements;
-use crate::resolve::Outcome;
+use crate::report::lock::Standing;
+use crate::report::{Found, human, json_v1, slashed};
+use crate::resolve::{Explanation, Outcome};
 
 /// Runs the command.
 ///
@@ -22,20 +22,27 @@ pub fn run(args: &Resolve, matrix: &Matrix, output: &Output) -> Result<Exit, Err
         return hook::resolve(args, &asked, matrix, output);
     }
     let outcome = asked.solve(matrix);
-    report(&outcome, &asked.wanted, matrix, output)?;
-    let exit = exit(&outcome);
+    let told = Told {
+        command: "resolve",
+        outcome: &outcome,
+        asked: &asked,
+        args: &args.wanted,
+        short: None,
+    };
     if args.check && matches!(outcome, Outcome::Solved(_)) {
         let path = lock_path(&args.wanted.project);
         let old = Lockfile::read(&path)?;
         let inputs = asked.canonical(old.with_deps());
-        let (verdict, _) = freshness(&old, &asked, &inputs, matrix)?;
-        return verdict.tell(&path, false, output);
+        let (standing, _) = freshness(&path, &old, &asked, &inputs, matrix)?;
+        let exit = told.tell(Some(&standing), matrix, output)?;
+        talk(&standing, output);
+        return Ok(exit);
     }
-    Ok(exit)
+    told.tell(None, matrix, output)
 }
 
 /// How an outcome ends the program.
-pub fn exit(outcome: &Outcome) -> Exit {
+fn exit(outcome: &Outcome) -> Exit {
     match outcome {
         Outcome::Solved(_) => Exit::Done,
         Outcome::Unsatisfiable(_) => Exit::No,
@@ -43,43 +50,104 @@ pub fn exit(outcome: &Outcome) -> Exit {
     }
 }
 
-/// Prints an outcome in the voice asked for.
-///
-/// # Errors
-/// Standard output.
-pub fn report(
-    outcome: &Outcome,
-    wanted: &Requirements,
-    matrix: &Matrix,
-    output: &Output,
-) -> Result<(), Error> {
-    let text = match (output.format, outcome) {
-        (Format::Json, _) => json_v1::resolve(outcome, matrix),
-        (Format::Human, Outcome::Solved(resolution)) => human::resolution(resolution, matrix),
-        (Format::Human, Outcome::Unsatisfiable(e) | Outcome::Unknown(e)) => {
-            human::explanation(e, matrix)
-        }
-        (Format::Github, Outcome::Solved(resolution)) => resolution
-            .stacks
-            .iter()
-            .map(|stack| github::annotations(&stack.findings, place(wanted, &stack.target)))
-            .collect(),
-        (Format::Github, Outcome::Unsatisfiable(e) | Outcome::Unknown(e)) => {
-            let at = e.targets.first().and_then(|t| place(wanted, t));
-            let mut message = format!("no stack satisfies: {}", e.clash.join("; "));
-            for cure in &e.cures {
-                message.push_str("\nhelp: ");
-                message.push_str(&cure.change);
-            }
-            let mut text = github::error("unsatisfiable", &message, at);
-            text.push_str(&github::annotations(&e.reasons, at));
-            text
-        }
-    };
-    output.result(&text)
+/// An outcome that is to be told.
+pub struct Told<'a> {
+    /// The command that came to it.
+    pub command: &'static str,
+    /// The outcome.
+    pub outcome: &'a Outcome,
+    /// What was asked.
+    pub asked: &'a Asked,
+    /// By which flags.
+    pub args: &'a Wanted,
+    /// What people read instead of the whole answer.
+    pub short: Option<&'a str>,
 }
 
-fn place<'a>(wanted: &'a Requirements, target: &str) -> Option<(&'a str, usize)> {
-    let line = wanted.targets.iter().find(|t| t.name == target)?.line?;
-    Some((wanted.file.as_ref()?.to_str()?, line))
+impl Told<'_> {
+    /// Gives the answer, with how the lock stands to it where that was asked too.
+    ///
+    /// # Errors
+    /// The answer cannot be written.
+    pub fn tell(
+        &self,
+        lock: Option<&Standing>,
+        matrix: &Matrix,
+        output: &Output,
+    ) -> Result<Exit, Error> {
+        let stale = lock.is_some_and(|lock| lock.verdict() != Code::Ok);
+        let exit = if stale { Exit::No } else { exit(self.outcome) };
+        let found = self.found(exit, lock, matrix);
+        output.answer(&|format| match (format, self.outcome) {
+            (Format::Json, _) => json_v1::resolve(self.outcome, lock, matrix),
+            (Format::Human, Outcome::Solved(resolution)) => match self.short {
+                Some(short) => short.to_owned(),
+                None => {
+                    human::resolution(resolution, matrix)
+                        + &lock.map_or_else(String::new, Standing::lines)
+                }
+            },
+            (Format::Human, Outcome::Unsatisfiable(e) | Outcome::Unknown(e)) => {
+                human::explanation(e, matrix)
+            }
+            (Format::Github, _) => found.github(),
+        })?;
+        Ok(exit)
+    }
+
+    fn found<'m>(&self, exit: Exit, lock: Option<&Standing>, matrix: &'m Matrix) -> Found<'m> {
+        let mut found = Found::new(self.command, exit, Some(matrix));
+        if let Some(file) = &self.asked.wanted.file {
+            found = found.about(file);
+        }
+        let found = match self.outcome {
+            Outcome::Solved(resolution) => resolution.stacks.iter().fold(found, |found, stack| {
+                let place = self.place(&stack.target);
+                found.with(&stack.target, place.as_ref(), &stack.findings)
+            }),
+            Outcome::Unsatisfiable(why) | Outcome::Unknown(why) => {
+                let place = why.targets.first().and_then(|target| self.place(target));
+                let found = found.with("", place.as_ref(), &why.reasons);
+                match over_all(why) {
+                    Some(mut finding) => {
+                        finding.place = place;
+                        found.over_all(self.word(), finding)
+                    }
+                    None => found,
+                }
+            }
+        };
+        let found = found.of_project(&self.args.project);
+        match lock {
+            Some(lock) => found.with("", None, &lock.findings()),
+            None => found,
+        }
+    }
+
+    /// The outcome in a word.
+    fn word(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Solved(_) => "ok",
+            Outcome::Unsatisfiable(_) => "unsatisfiable",
+            Outcome::Unknown(_) => "unknown",
+        }
+    }
+
+    /// The line of the configuration that names a target.
+    fn place(&self, target: &str) -> Option<Place> {
+        let wanted = &self.asked.wanted;
+        let line = wanted.targets.iter().find(|t| self.asked.is_for(target, &t.name))?.line?;
+        Some(Place { file: slashed(wanted.file.as_ref()?), line })
+    }
+}
+
+/// What is said over the reasons, unless they say it all: lines of the project that contradict each other.
+fn over_all(why: &Explanation) -> Option<Finding> {
+    if why.clash.is_empty() && !why.reasons.is_empty() {
+        return None;
+    }
+    let message = format!("no stack satisfies: {}", why.clash.join("; "));
+    let severity = if why.unknown { Severity::Unknown } else { Severity::Error };
+    let finding = Finding::new(Code::Unknown, severity, message);
+    Some(why.cures.iter().fold(finding, |finding, cure| finding.help(&cure.change)))
 }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::args::{Format, Wanted};
+use super::args::Wanted;
 use super::output::Output;
 use crate::domain::{DriverSpec, KernelModule, ParseError, Platform};
 use crate::error::Error;
@@ -253,9 +253,7 @@ pub fn place(wanted: &Requirements, matrix: &Matrix, output: &Output) -> Result<
     match Problem::place(wanted, matrix) {
         Ok(problem) => Ok(problem),
         Err(list) => {
-            if output.format == Format::Json {
-                output.result(&json_v1::unplaced("gpuseal.resolve", &list, matrix))?;
-            }
+            output.instead(json_v1::unplaced("gpuseal.resolve", &list, matrix));
             Err(unplaced(&list, wanted))
         }
     }

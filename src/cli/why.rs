@@ -2,7 +2,7 @@
 
 use super::args::{Format, Why};
 use super::output::Output;
-use super::{asked, resolve};
+use super::{asked, resolve::Told};
 use crate::domain::shown;
 use crate::error::{Error, Exit};
 use crate::matrix::Matrix;
@@ -22,8 +22,14 @@ pub fn run(args: &Why, matrix: &Matrix, output: &Output) -> Result<Exit, Error> 
         if let Some(name) = args.name.as_deref().filter(|name| !pools.contains(name)) {
             return Err(stranger(name, &pools));
         }
-        resolve::report(&outcome, &asked.wanted, matrix, output)?;
-        return Ok(resolve::exit(&outcome));
+        let told = Told {
+            command: "why",
+            outcome: &outcome,
+            asked: &asked,
+            args: &args.wanted,
+            short: None,
+        };
+        return told.tell(None, matrix, output);
     };
     let names: Vec<&str> = resolution.stacks.iter().map(|s| s.target.as_str()).collect();
     let chains: Vec<Chain> = resolution
@@ -38,7 +44,7 @@ pub fn run(args: &Why, matrix: &Matrix, output: &Output) -> Result<Exit, Error> 
     if let Some(name) = args.name.as_deref().filter(|_| chains.is_empty()) {
         return Err(stranger(name, &names));
     }
-    output.result(&match output.format {
+    output.answer(&|format| match format {
         Format::Json => why::json(&chains, matrix),
         Format::Human | Format::Github => why::human(&chains, matrix),
     })?;

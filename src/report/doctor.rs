@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::human::{BAD, DIM, GOOD, WARN, evidence, heading, help, paint};
 use super::json_v1::{self, FindingV1};
-use super::{TOOL, github, matrix_line};
+use super::{TOOL, matrix_line};
 use crate::doctor::{Link, Outcome, Report, symptom_of};
 use crate::domain::{Code, Finding, Order as _, Severity};
 use crate::host::Facts;
@@ -142,12 +142,6 @@ fn listed<'r>(
         }
         let _ = writeln!(text, "  {:<17} {}", title(*link), words.join("; "));
     }
-}
-
-/// Annotations for a GitHub workflow.
-pub fn annotations(report: &Report) -> String {
-    let findings: Vec<Finding> = report.findings().cloned().collect();
-    github::annotations(&findings, None)
 }
 
 #[derive(Serialize)]

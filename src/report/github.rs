@@ -2,31 +2,38 @@
 
 use std::fmt::Write as _;
 
-use crate::domain::{Code, Finding, Severity};
+use super::found::Located;
+use crate::domain::{Code, Place, Severity};
 
 /// GitHub shows ten annotations of a kind in a step; the rest is counted.
 const MOST: usize = 10;
 
-/// Annotations for findings: each at its own place in a file, or else at `place`.
-pub fn annotations(findings: &[Finding], place: Option<(&str, usize)>) -> String {
+/// Annotations for findings, each at its place in a file.
+pub fn annotations(findings: &[Located]) -> String {
     let mut text = String::new();
     let shown: Vec<_> = findings
         .iter()
-        .filter(|f| f.severity < Severity::Note || f.code == Code::OkViaPtxJit)
+        .filter(|located| {
+            let finding = &located.finding;
+            finding.severity < Severity::Note || finding.code == Code::OkViaPtxJit
+        })
         .collect();
-    for finding in shown.iter().take(MOST) {
+    for Located { title, finding, .. } in shown.iter().take(MOST) {
         let kind = match finding.severity {
             Severity::Error | Severity::Unknown => "error",
             Severity::Warning => "warning",
             Severity::Note => "notice",
         };
         let mut properties = String::new();
-        let own = finding.place.as_ref().map(|p| (p.file.as_str(), p.line));
-        if let Some((file, line)) = own.or(place) {
+        if let Some(Place { file, line }) = &finding.place {
             let _ = write!(properties, "file={},line={line},", property(file));
         }
-        let _ = write!(properties, "title={}", property(finding.code.word()));
+        let _ = write!(properties, "title={}", property(title));
         let mut message = finding.message.clone();
+        // What has no source is no evidence, but a part of what is said.
+        for fact in finding.facts.iter().filter(|fact| fact.source.is_empty()) {
+            let _ = write!(message, "\n{}", fact.text);
+        }
         for help in &finding.help {
             let _ = write!(message, "\nhelp: {help}");
         }
@@ -58,13 +65,13 @@ fn property(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Finding;
 
     #[test]
     fn nothing_breaks_out_of_a_command() {
-        let text = annotations(
-            &[Finding::new(Code::Unknown, Severity::Error, "a\n::error::b%")],
-            Some(("x,y:z", 3)),
-        );
+        let place = Place { file: "x,y:z".into(), line: 3 };
+        let finding = Finding::new(Code::Unknown, Severity::Error, "a\n::error::b%").at(&place);
+        let text = annotations(&[Located { title: "unknown", target: String::new(), finding }]);
         assert_eq!(text, "::error file=x%2Cy%3Az,line=3,title=unknown::a%0A::error::b%25\n");
     }
 }

@@ -438,11 +438,6 @@ impl<'a> Inputs<'a> {
         }
         if builds.is_empty() { "any build".into() } else { builds.join(", ") }
     }
-
-    /// Annotations.
-    pub fn github(&self) -> String {
-        super::github::annotations(&self.findings, None)
-    }
 }
 
 fn build_line(said: &Said<'_>) -> String {

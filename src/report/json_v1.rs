@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::TOOL;
+use super::lock::Standing;
 use crate::domain::{Code, Finding, Severity};
 use crate::lock::Lockfile;
 use crate::matrix::{GpuMatch, Matrix};
@@ -101,6 +102,9 @@ struct ResolveV1<'a> {
     result: &'static str,
     targets: Vec<TargetV1<'a>>,
     left_out: Vec<LeftOutV1<'a>>,
+    /// How gpuseal.lock stands to it, where that was asked too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lock: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     explanation: Option<ExplanationV1<'a>>,
 }
@@ -207,7 +211,12 @@ fn stamped<T: Serialize>(name: &str, matrix: MatrixId<'_>, body: T) -> String {
         matrix,
         body,
     };
-    let mut text = serde_json::to_string_pretty(&document)
+    written(&document)
+}
+
+/// A document as text.
+pub(super) fn written<T: Serialize>(document: &T) -> String {
+    let mut text = serde_json::to_string_pretty(document)
         .unwrap_or_else(|err| format!("{{\"error\": \"{err}\"}}"));
     text.push('\n');
     text
@@ -334,7 +343,7 @@ fn package(pin: &Pin) -> PackageV1<'_> {
 }
 
 /// `gpuseal.resolve`
-pub fn resolve(outcome: &Outcome, matrix: &Matrix) -> String {
+pub fn resolve(outcome: &Outcome, lock: Option<&Standing>, matrix: &Matrix) -> String {
     let left_out: &[LeftOut] = match outcome {
         Outcome::Solved(resolution) => &resolution.left_out,
         _ => &[],
@@ -351,6 +360,7 @@ pub fn resolve(outcome: &Outcome, matrix: &Matrix) -> String {
             result,
             targets: stacks.iter().map(target).collect(),
             left_out: left_out.iter().map(|l| LeftOutV1 { name: &l.name, why: &l.why }).collect(),
+            lock: lock.map(Standing::json),
             explanation: explanation.map(|e| ExplanationV1 {
                 clash: &e.clash,
                 targets: &e.targets,

@@ -4,14 +4,19 @@ pub mod diagnose;
 pub mod doctor;
 mod draft;
 pub mod explain;
+mod failure;
+mod found;
 pub mod github;
 pub mod human;
 mod inputs;
 pub mod json_v1;
+pub mod lock;
 pub mod size;
 pub mod why;
 
 pub use draft::Machines;
+pub use failure::Failure;
+pub use found::{Found, Located, slashed};
 pub use inputs::Inputs;
 
 use std::fmt::Write as _;

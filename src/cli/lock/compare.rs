@@ -1,21 +1,15 @@
 //! Whether a lock still satisfies what is asked for; and what would change.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
-use super::Drift;
-use crate::cli::args::Format;
 use crate::cli::asked::Asked;
 use crate::cli::output::Output;
 use crate::domain::Sha256;
-use crate::error::{Error, Exit};
+use crate::error::Error;
 use crate::lock::{Lockfile, Upgrade, drift};
 use crate::matrix::Matrix;
-use crate::report::github;
+use crate::report::lock::{Standing, State};
 use crate::resolve::Outcome;
-
-/// What a check comes to.
-pub struct Verdict(Drift);
 
 /// Holds a lock against what is asked for. Where neither the requirements nor the matrix have changed,
 /// nothing is solved; else the outcome of solving comes along.
@@ -23,14 +17,15 @@ pub struct Verdict(Drift);
 /// # Errors
 /// A resolution that no lock can hold.
 pub fn freshness(
+    path: &Path,
     old: &Lockfile,
     asked: &Asked,
     inputs: &str,
     matrix: &Matrix,
-) -> Result<(Verdict, Option<Outcome>), Error> {
+) -> Result<(Standing, Option<Outcome>), Error> {
     let same_inputs = old.inputs == Sha256::of(inputs.as_bytes());
     if same_inputs && old.matrix.digest.to_string() == matrix.digest {
-        return Ok((Verdict(Drift::default()), None));
+        return Ok((Standing::of(path, old, State::Unchanged), None));
     }
     let kept = if prefers_alike(old, inputs) { old.kept(&Upgrade::Nothing) } else { [].into() };
     let outcome = asked.solve_keeping(matrix, &kept);
@@ -38,9 +33,17 @@ pub fn freshness(
         Outcome::Solved(resolution) => {
             drift::check(old, &Lockfile::from_resolution(resolution, matrix, inputs)?)
         }
-        Outcome::Unsatisfiable(_) | Outcome::Unknown(_) => Drift::default(),
+        Outcome::Unsatisfiable(_) | Outcome::Unknown(_) => drift::Drift::default(),
     };
-    Ok((Verdict(drift), Some(outcome)))
+    let state = if drift.stale.is_empty() { State::Unchanged } else { State::Stale };
+    let words =
+        |changes: &[drift::Change]| changes.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let standing = Standing {
+        changes: words(&drift.stale),
+        corrected: words(&drift.corrected),
+        ..Standing::of(path, old, state)
+    };
+    Ok((standing, Some(outcome)))
 }
 
 /// Whether the lock was decided by the same preference: another one makes another choice.
@@ -51,70 +54,36 @@ pub fn prefers_alike(old: &Lockfile, inputs: &str) -> bool {
     then.is_empty() || now == then
 }
 
-impl Verdict {
-    /// There is nothing to tell.
-    pub fn is_fresh(&self) -> bool {
-        self.0.stale.is_empty() && self.0.corrected.is_empty()
+/// Says on the side how a lock stands.
+pub fn talk(standing: &Standing, output: &Output) {
+    let findings = standing.own_findings();
+    if findings.is_empty() && standing.state == State::Unchanged {
+        output.talk(format_args!("{} is up to date", standing.path));
     }
-
-    /// Says it, and how the program ends with it.
-    ///
-    /// # Errors
-    /// Standard output.
-    pub fn tell(&self, path: &Path, deny: bool, output: &Output) -> Result<Exit, Error> {
-        let Drift { stale, corrected } = &self.0;
-        let path = path.display();
-        if self.is_fresh() {
-            output.talk(format_args!("{path} is up to date"));
-            return Ok(Exit::Done);
+    for finding in findings {
+        output.talk(format_args!("{}[{}]: {}", finding.severity, finding.code, finding.message));
+        for help in finding.help {
+            output.talk(format_args!("help: {help}"));
         }
-        let mut text = String::new();
-        for change in stale.iter().chain(corrected) {
-            let _ = writeln!(text, "{change}");
-        }
-        if output.format == Format::Human {
-            output.result(&text)?;
-        }
-        if !stale.is_empty() {
-            let message = format!("`{path}` is out of date");
-            output.talk(format_args!("error[lock-stale]: {message}"));
-            output.talk("help: run `gpuseal lock` and commit the result");
-            if output.format == Format::Github {
-                output.result(&github::error("lock-stale", &format!("{message}\n{text}"), None))?;
-            }
-            return Ok(Exit::No);
-        }
-        let word = if deny { "error" } else { "warning" };
-        output.talk(format_args!(
-            "{word}[lock-stale]: the matrix has corrected facts that `{path}` rests on; its choices still hold"
-        ));
-        output.talk("help: run `gpuseal lock` to write them down");
-        Ok(if deny { Exit::No } else { Exit::Done })
     }
 }
 
-/// Shows what would change.
-///
-/// # Errors
-/// Standard output.
-pub fn show(
+/// What a lock would become, and what people read of it.
+pub fn planned(
     path: &Path,
     old: Option<&Lockfile>,
     new: &Lockfile,
     output: &Output,
-) -> Result<(), Error> {
-    let Some(old) = old else {
+) -> (Standing, String) {
+    let standing = Standing::of(path, new, State::Planned).since(old, new);
+    if old.is_none() {
         output.talk(format_args!("there is no `{}`: it would be written", path.display()));
-        return if output.format == Format::Human { output.result(&new.to_toml()) } else { Ok(()) };
-    };
-    let changes = drift::diff(old, new);
-    if changes.is_empty() {
+        return (standing, new.to_toml());
+    }
+    if standing.changes.is_empty() {
         output.talk(format_args!("{} is up to date", path.display()));
-        return Ok(());
+        return (Standing { state: State::Unchanged, ..standing }, String::new());
     }
-    let mut text = String::new();
-    for change in &changes {
-        let _ = writeln!(text, "{change}");
-    }
-    if output.format == Format::Human { output.result(&text) } else { Ok(()) }
+    let lines = standing.lines();
+    (standing, lines)
 }

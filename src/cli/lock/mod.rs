@@ -14,16 +14,19 @@ use std::path::{Path, PathBuf};
 use super::args::{Format, Kind, Lock};
 use super::asked::{self, Asked};
 use super::output::Output;
-use super::{render, resolve as resolving};
+use super::render;
+use super::resolve::Told;
 use crate::closure;
-use crate::domain::{Gather as _, normalise_name, shown};
+use crate::domain::{Code, Gather as _, normalise_name, shown};
 use crate::error::{Error, Exit};
-use crate::lock::{self, Lockfile, Upgrade, drift};
+use crate::lock::{self, Lockfile, Upgrade};
 use crate::matrix::Matrix;
+use crate::report::Found;
+use crate::report::lock::{Rendered, Standing, State, differences};
 use crate::requirements::in_project;
 use crate::resolve::Outcome;
 
-pub use compare::freshness;
+pub use compare::{freshness, talk};
 
 /// Where the lock of a project stands.
 pub fn lock_path(project: &Path) -> PathBuf {
@@ -39,7 +42,8 @@ pub fn run(args: &Lock, matrix: &Matrix, output: &Output) -> Result<Exit, Error>
     let path = lock_path(&args.wanted.project);
     if args.frozen {
         let lock = Lockfile::read(&path)?;
-        write_renders(args, &lock, output)?;
+        let files = write_renders(args, &lock, output)?;
+        output.answer(&render::voices("lock", &lock, &files, Exit::Done))?;
         return Ok(Exit::Done);
     }
     let old = old_lock(&path, args)?;
@@ -57,8 +61,7 @@ pub fn run(args: &Lock, matrix: &Matrix, output: &Output) -> Result<Exit, Error>
         .unwrap_or_default();
     let mut outcome = asked.solve_keeping(matrix, &kept);
     let Outcome::Solved(resolution) = &mut outcome else {
-        resolving::report(&outcome, &asked.wanted, matrix, output)?;
-        return Ok(resolving::exit(&outcome));
+        return told(args, &outcome, &asked, None).tell(None, matrix, output);
     };
     let decided = Lockfile::from_resolution(resolution, matrix, &inputs)?;
     if let Some(old) = old.as_ref().filter(|_| !args.force && !args.wanted.targets.is_empty()) {
@@ -75,17 +78,17 @@ pub fn run(args: &Lock, matrix: &Matrix, output: &Output) -> Result<Exit, Error>
     };
     let found = online::complete(&job, output)?;
     accept(old.as_ref(), &found.lock, args)?;
-    if args.dry_run {
-        compare::show(&path, old.as_ref(), &found.lock, output)?;
-        return Ok(Exit::Done);
-    }
-    finish(args, &path, &found, output)?;
     for (target, finding) in found.findings.iter().filter(|_| output.format != Format::Human) {
         if let Some(stack) = resolution.stacks.iter_mut().find(|s| s.target == *target) {
             stack.findings.push(finding.clone());
         }
     }
-    resolving::report(&outcome, &asked.wanted, matrix, output)?;
+    if args.dry_run {
+        let (standing, text) = compare::planned(&path, old.as_ref(), &found.lock, output);
+        return told(args, &outcome, &asked, Some(&text)).tell(Some(&standing), matrix, output);
+    }
+    let standing = finish(args, &path, old.as_ref(), &found, output)?;
+    told(args, &outcome, &asked, None).tell(Some(&standing), matrix, output)?;
     found.tell(output);
     for name in unheard(args, old.as_ref(), &found.lock) {
         output.talk(format_args!("note: the lock has no package `{}`", shown(&name)));
@@ -106,19 +109,34 @@ fn unheard(args: &Lock, old: Option<&Lockfile>, new: &Lockfile) -> BTreeSet<Stri
 }
 
 /// Renders before anything is written: a lock that cannot be rendered leaves no trace.
-fn finish(args: &Lock, path: &Path, found: &online::Found, output: &Output) -> Result<(), Error> {
+fn finish(
+    args: &Lock,
+    path: &Path,
+    old: Option<&Lockfile>,
+    found: &online::Found,
+    output: &Output,
+) -> Result<Standing, Error> {
     let files = renders(args, &found.lock)?;
     for file in &files {
         file.free(false)?;
     }
     let wrote = found.lock.write(path, args.force)?;
     tell(output, path, wrote);
-    for file in files {
-        let wrote = file.write(false)?;
-        tell(output, &file.path, wrote);
-    }
+    let state = if wrote { State::Written } else { State::Unchanged };
+    let mut standing = Standing::of(path, &found.lock, state).since(old, &found.lock);
+    standing.files = render::written(&files, false, output)?;
     tell_sizes(args, &found.lock, output);
-    Ok(())
+    Ok(standing)
+}
+
+/// An outcome that is to be told.
+fn told<'a>(
+    args: &'a Lock,
+    outcome: &'a Outcome,
+    asked: &'a Asked,
+    short: Option<&'a str>,
+) -> Told<'a> {
+    Told { command: "lock", outcome, asked, args: &args.wanted, short }
 }
 
 /// What is to be built weighs something.
@@ -136,17 +154,10 @@ fn renders(args: &Lock, lock: &Lockfile) -> Result<Vec<render::File>, Error> {
     Ok(files)
 }
 
-fn write_renders(args: &Lock, lock: &Lockfile, output: &Output) -> Result<(), Error> {
-    let files = renders(args, lock)?;
-    for file in &files {
-        file.free(false)?;
-    }
-    for file in files {
-        let wrote = file.write(false)?;
-        tell(output, &file.path, wrote);
-    }
+fn write_renders(args: &Lock, lock: &Lockfile, output: &Output) -> Result<Vec<Rendered>, Error> {
+    let files = render::written(&renders(args, lock)?, false, output)?;
     tell_sizes(args, lock, output);
-    Ok(())
+    Ok(files)
 }
 
 fn tell(output: &Output, path: &Path, wrote: bool) {
@@ -189,9 +200,7 @@ fn check(
     output: &Output,
 ) -> Result<Exit, Error> {
     let Some(old) = old else {
-        output.talk(format_args!("error[lock-stale]: there is no `{}`", path.display()));
-        output.talk("help: run `gpuseal lock` and commit the result");
-        return Ok(Exit::No);
+        return standing_told(&Standing::missing(path), matrix, output);
     };
     let chosen = &args.wanted.targets;
     if let Some(other) = old.targets.iter().find(|target| {
@@ -207,24 +216,36 @@ fn check(
             help: Some("leave --target out".into()),
         });
     }
-    let (verdict, outcome) = freshness(old, asked, inputs, matrix)?;
+    let (mut standing, outcome) = freshness(path, old, asked, inputs, matrix)?;
     if let Some(outcome) = outcome.filter(|outcome| !matches!(outcome, Outcome::Solved(_))) {
-        resolving::report(&outcome, &asked.wanted, matrix, output)?;
-        return Ok(resolving::exit(&outcome));
+        return told(args, &outcome, asked, None).tell(None, matrix, output);
     }
-    let exit = verdict.tell(path, args.deny_withdrawn, output)?;
-    if exit != Exit::Done || args.render.is_empty() {
-        return Ok(exit);
+    standing.deny = args.deny_withdrawn;
+    if standing.verdict() == Code::Ok && !args.render.is_empty() {
+        standing.files = if args.locked {
+            write_renders(args, old, output)?
+        } else {
+            render::compared(&renders(args, old)?)?
+        };
     }
-    if args.locked {
-        write_renders(args, old, output)?;
-        return Ok(exit);
-    }
-    let rendered = render::compared(&renders(args, old)?, output)?;
-    if rendered == Exit::No {
+    standing_told(&standing, matrix, output)
+}
+
+/// How a lock and its files stand, in every voice.
+fn standing_told(standing: &Standing, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
+    let findings = standing.findings();
+    let exit = if standing.verdict() == Code::Ok { Exit::Done } else { Exit::No };
+    let found = Found::new("lock", exit, Some(matrix)).with("", None, &findings);
+    output.answer_as_it_is(&|format| match format {
+        Format::Human => standing.lines() + &differences(&standing.files),
+        Format::Json => standing.document(matrix),
+        Format::Github => found.github(),
+    })?;
+    talk(standing, output);
+    if render::tell_stale(&standing.files, output) {
         output.talk("help: run the same command with --locked instead of --check");
     }
-    Ok(rendered)
+    Ok(exit)
 }
 
 /// Some targets alone, with `--target`: the lock would lose the others.
@@ -256,6 +277,3 @@ fn accept(old: Option<&Lockfile>, new: &Lockfile, args: &Lock) -> Result<(), Err
         None => Ok(()),
     }
 }
-
-/// What a check compares; see [`drift::check`].
-type Drift = drift::Drift;

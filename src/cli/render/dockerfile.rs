@@ -22,9 +22,10 @@ pub(super) fn files(
     options: &Options<'_>,
     how: How,
 ) -> Result<Vec<File>, Error> {
+    let word = Kind::Dockerfile.word();
     // A whole file of ours holds nothing that a block would have to spare.
-    let old = standing(&path)?
-        .filter(|old| managed::has_block(old) || !is_ours(old.as_bytes(), Kind::Dockerfile.word()));
+    let old =
+        standing(&path)?.filter(|old| managed::has_block(old) || !is_ours(old.as_bytes(), word));
     let in_block = options.managed || old.as_deref().is_some_and(managed::has_block);
     let options = Options { managed: in_block, ..*options };
     let text = render::render(Kind::Dockerfile, lock, targets, &options)?;
@@ -37,12 +38,12 @@ pub(super) fn files(
             }
             managed::weave(old, &text, how.force || how.compares())
         };
-        File::edited(path, in_its_line_ends(old.as_deref().unwrap_or_default(), weave)?)
+        File::edited(path, in_its_line_ends(old.as_deref().unwrap_or_default(), weave)?, word)
     } else {
-        File::new(path, text, Kind::Dockerfile.word())
+        File::new(path, text, word)
     };
     let mut files = vec![file];
-    files.extend(ignore.map(|path| File::first(path, render::DOCKERIGNORE.into())));
+    files.extend(ignore.map(|path| File::first(path, render::DOCKERIGNORE.into(), word)));
     Ok(files)
 }
 

@@ -8,7 +8,7 @@ mod uv;
 
 use std::path::{Component, Path};
 
-use super::args::{self, Format, Render};
+use super::args::{self, Render};
 use super::lock::lock_path;
 use super::output::Output;
 use crate::domain::shown;
@@ -17,7 +17,7 @@ use crate::lock::{Lockfile, Target};
 use crate::render::{self, Gpu, ImageName, Kind, Options, Runtime, Shell};
 use crate::requirements::in_project;
 use crate::yaml::{self, ReadError};
-pub use place::{File, compared};
+pub use place::{File, compared, tell_stale, voices, written};
 use place::{How, place};
 pub use size::tell as tell_sizes;
 
@@ -79,7 +79,7 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
     let targets = chosen(args, &lock)?;
     let aside = args.output.is_some() || args.managed || How::of(args).compares();
     if args.explain_size && !aside {
-        output.result(&size::account(&lock, &targets, output.format)?)?;
+        size::answer(&lock, &targets, output)?;
         return Ok(Exit::Done);
     }
     let Some(kind) = kind else { return uv::run(args, &lock, &targets, output) };
@@ -146,10 +146,10 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
             vec![File::new(path.clone(), text, kind.word())]
         }
     };
-    let exit = place(&files, how, output)?;
+    let exit = place(&files, how, &lock, output)?;
     if args.explain_size {
-        output.talk(size::account(&lock, &targets, Format::Human)?.trim_end());
-    } else if kind == Kind::Dockerfile && !how.compares() && !args.hook {
+        output.talk(size::account(&lock, &targets)?.trim_end());
+    } else if kind == Kind::Dockerfile && !how.compares() {
         size::tell(&lock, &targets, output);
     }
     Ok(exit)

@@ -9,7 +9,9 @@ use crate::cli::args::Format;
 use crate::cli::hook;
 use crate::cli::output::{Output, write_new, write_whole};
 use crate::error::{Error, Exit};
-use crate::report::github;
+use crate::lock::Lockfile;
+use crate::report::lock::{Rendered, State, differences, findings, rendered};
+use crate::report::{Found, slashed};
 
 /// Stands in the first lines of every file that is ours as a whole.
 const MARK: &str = "Written by gpuseal from gpuseal.lock";
@@ -20,6 +22,7 @@ pub struct File {
     pub path: PathBuf,
     /// All of its text.
     pub text: String,
+    word: &'static str,
     over: Over,
     /// It has its usual place, so folders on the way are made.
     usual: bool,
@@ -28,8 +31,8 @@ pub struct File {
 /// What a file may be written over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Over {
-    /// What is ours as a whole, and of the kind with this word.
-    Ours(&'static str),
+    /// What is ours as a whole, and of the same kind.
+    Ours,
     /// Anything: it was read, and edited.
     Edited,
     /// Nothing: it is there for the user to go on with.
@@ -39,7 +42,7 @@ enum Over {
 impl File {
     /// A file that is rendered as a whole.
     pub(super) const fn new(path: PathBuf, text: String, word: &'static str) -> Self {
-        Self { path, text, over: Over::Ours(word), usual: false }
+        Self { path, text, word, over: Over::Ours, usual: false }
     }
 
     /// The same at its usual place: folders on the way to it are made.
@@ -48,13 +51,17 @@ impl File {
     }
 
     /// A file of the user's in which a part is ours.
-    pub(super) const fn edited(path: PathBuf, text: String) -> Self {
-        Self { path, text, over: Over::Edited, usual: false }
+    pub(super) const fn edited(path: PathBuf, text: String, word: &'static str) -> Self {
+        Self { path, text, word, over: Over::Edited, usual: false }
     }
 
     /// A file that is missing, for the user to go on with; never over one that stands there.
-    pub(super) const fn first(path: PathBuf, text: String) -> Self {
-        Self { path, text, over: Over::Nothing, usual: false }
+    pub(super) const fn first(path: PathBuf, text: String, word: &'static str) -> Self {
+        Self { path, text, word, over: Over::Nothing, usual: false }
+    }
+
+    fn rendered(&self, state: State, difference: String) -> Rendered {
+        Rendered { path: slashed(&self.path), kind: self.word, state, difference }
     }
 
     /// Writes it; says whether anything changed.
@@ -120,8 +127,9 @@ impl File {
         if standing.is_dir() {
             return Err(usage(&format!("`{name}` is a folder"), "name a file in it with -o"));
         }
+        let word = self.word;
         match self.over {
-            Over::Ours(word) if !force && standing.is_file() => {
+            Over::Ours if !force && standing.is_file() => {
                 if is_ours(&fs_err::read(&self.path)?, word) {
                     return Ok(());
                 }
@@ -176,80 +184,110 @@ impl How {
 }
 
 /// Writes files, or shows in what they differ. All of them are looked at before one is written.
-pub(super) fn place(files: &[File], how: How, output: &Output) -> Result<Exit, Error> {
-    if how.check {
-        let exit = compared(files, output)?;
-        if exit == Exit::No {
-            output.talk(
-                "help: run the same command without --check; what was changed by hand takes --force as well",
-            );
-        }
-        return Ok(exit);
-    }
-    if how.diff {
-        differing(files, output)?;
+pub(super) fn place(
+    files: &[File],
+    how: How,
+    lock: &Lockfile,
+    output: &Output,
+) -> Result<Exit, Error> {
+    if !how.compares() {
+        let written = written(files, how.force, output)?;
+        output.answer(&voices("render", lock, &written, Exit::Done))?;
         return Ok(Exit::Done);
     }
-    for file in files {
-        file.free(how.force)?;
+    let mut compared = compared(files)?;
+    if !how.check {
+        // What is only shown is no fault.
+        let stale = compared.iter_mut().filter(|file| file.state != State::Unchanged);
+        stale.for_each(|file| file.state = State::Planned);
     }
-    if how.hook {
-        return keep(files, how, output);
+    let fresh = findings(&compared).is_empty();
+    let exit = if fresh { Exit::Done } else { Exit::No };
+    output.answer_as_it_is(&voices("render", lock, &compared, exit))?;
+    if tell_stale(&compared, output) {
+        output.talk(
+            "help: run the same command without --check; what was changed by hand takes --force as well",
+        );
     }
-    for file in files {
-        let wrote = if file.write(how.force)? { "wrote" } else { "unchanged" };
-        output.talk(format_args!("{wrote} {}", file.path.display()));
-    }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
-/// `--hook`: writes what is not what the lock renders, and asks git about all of it.
-fn keep(files: &[File], how: How, output: &Output) -> Result<Exit, Error> {
-    let (mut all, mut wrote) = (Vec::new(), Vec::new());
-    for file in files {
-        // What the user is to go on with comes along with the rest, and is nobody's to bring back.
-        if file.over == Over::Nothing && wrote.is_empty() {
-            continue;
-        }
-        let path = file.path.as_path();
-        all.push(path);
-        if !file.is(file.standing()?.as_deref()) && file.write(how.force)? {
-            wrote.push(path);
-        }
-    }
-    hook::committed(&wrote, &all, output)
-}
-
-/// `--check`: shows in what files differ from what stands there, and fails when they do.
+/// Writes files, and says so. All of them are looked at before one is written.
 ///
 /// # Errors
-/// The difference cannot be printed.
-pub fn compared(files: &[File], output: &Output) -> Result<Exit, Error> {
-    let stale = differing(files, output)?;
-    for file in &stale {
-        let message = format!("`{}` is not what the lock renders", file.path.display());
-        output.talk(format_args!("error[lock-stale]: {message}"));
-        if output.format == Format::Github {
-            let place = file.path.to_str().map(|path| (path, 1));
-            output.result(&github::error("lock-stale", &message, place))?;
-        }
+/// One stands in for something that somebody wrote by hand; a folder is not writable.
+pub fn written(files: &[File], force: bool, output: &Output) -> Result<Vec<Rendered>, Error> {
+    for file in files {
+        file.free(force)?;
     }
-    Ok(if stale.is_empty() { Exit::Done } else { Exit::No })
+    let mut list = Vec::new();
+    for file in files {
+        let (state, word) = if file.write(force)? {
+            (State::Written, "wrote")
+        } else {
+            (State::Unchanged, "unchanged")
+        };
+        output.talk(format_args!("{word} {}", file.path.display()));
+        list.push(file.rendered(state, String::new()));
+    }
+    Ok(list)
 }
 
-/// Prints the differences; gives the files that have one.
-fn differing<'f>(files: &'f [File], output: &Output) -> Result<Vec<&'f File>, Error> {
-    let mut text = String::new();
-    let mut stale = Vec::new();
+/// In what files differ from what stands there.
+///
+/// # Errors
+/// One that is there and cannot be read.
+pub fn compared(files: &[File]) -> Result<Vec<Rendered>, Error> {
+    let mut list = Vec::new();
     for file in files.iter().filter(|file| file.over != Over::Nothing) {
-        let old = file.standing()?;
-        if !file.is(old.as_deref()) {
-            text.push_str(&difference(&file.path, old.as_deref(), &file.text));
-            stale.push(file);
-        }
+        let old = match fs_err::read(&file.path) {
+            Err(err) if err.kind() == ErrorKind::NotFound => None,
+            old => Some(old?),
+        };
+        let old = old.as_deref().map(String::from_utf8_lossy);
+        // A checkout of Windows has its own line ends.
+        let same = |old: &str| old == file.text || old.replace("\r\n", "\n") == file.text;
+        let state = match old.as_deref() {
+            None => State::Missing,
+            Some(old) if same(old) => State::Unchanged,
+            Some(_) => State::Stale,
+        };
+        let difference = if state == State::Unchanged {
+            String::new()
+        } else {
+            difference(&file.path, old.as_deref(), &file.text)
+        };
+        list.push(file.rendered(state, difference));
     }
-    output.data(&text)?;
-    Ok(stale)
+    Ok(list)
+}
+
+/// Says on the side which files are stale; whether one is.
+pub fn tell_stale(files: &[Rendered], output: &Output) -> bool {
+    let findings = findings(files);
+    for finding in &findings {
+        output.talk(format_args!("{}[{}]: {}", finding.severity, finding.code, finding.message));
+    }
+    // Between annotations a difference would be read as more of them.
+    if output.format == Format::Github && !findings.is_empty() {
+        output.talk(differences(files).trim_end());
+    }
+    !findings.is_empty()
+}
+
+/// How rendered files stand, in every voice.
+pub fn voices<'a>(
+    command: &'static str,
+    lock: &'a Lockfile,
+    files: &'a [Rendered],
+    exit: Exit,
+) -> impl Fn(Format) -> String + 'a {
+    let found = Found::new(command, exit, None).with("", None, &findings(files));
+    move |format| match format {
+        Format::Human => differences(files),
+        Format::Json => rendered(lock, files),
+        Format::Github => found.github(),
+    }
 }
 
 /// Edits a text whose byte order mark and line ends stay as they are.

@@ -2,42 +2,49 @@
 
 use crate::cli::args::Format;
 use crate::cli::output::Output;
-use crate::error::Error;
+use crate::error::{Error, Exit};
 use crate::lock::{Lockfile, Target};
 use crate::render;
 use crate::render::size::{Size, explain};
-use crate::report::{github, size};
+use crate::report::{Found, size};
 
 /// Lines before a build; fleets have more targets than anybody reads.
 const MOST: usize = 10;
 
-fn sizes<'l>(lock: &'l Lockfile, targets: &[&'l Target]) -> Vec<(&'l Target, Size)> {
+fn sizes<'l>(lock: &'l Lockfile, targets: &[&'l Target]) -> Result<Vec<(&'l Target, Size)>, Error> {
     let linux = targets.iter().filter(|target| target.platform.is_linux());
-    linux.map(|target| (*target, explain(lock, target))).collect()
+    let sizes: Vec<_> = linux.map(|target| (*target, explain(lock, target))).collect();
+    if sizes.is_empty() { Err(render::Error::NoContainer.into()) } else { Ok(sizes) }
 }
 
-/// The account in the voice that was asked for.
+/// Gives the account as the answer.
+///
+/// # Errors
+/// There is no image; the answer cannot be written.
+pub fn answer(lock: &Lockfile, targets: &[&Target], output: &Output) -> Result<(), Error> {
+    let sizes = sizes(lock, targets)?;
+    let found =
+        sizes.iter().fold(Found::new("render", Exit::Done, None), |found, (target, size)| {
+            found.with(target.name.as_str(), None, &size.findings)
+        });
+    output.answer(&|format| match format {
+        Format::Human => size::human(&sizes),
+        Format::Json => size::json(lock, &sizes),
+        Format::Github => found.github(),
+    })
+}
+
+/// The account for people.
 ///
 /// # Errors
 /// There is no image.
-pub fn account(lock: &Lockfile, targets: &[&Target], format: Format) -> Result<String, Error> {
-    let sizes = sizes(lock, targets);
-    if sizes.is_empty() {
-        return Err(render::Error::NoContainer.into());
-    }
-    Ok(match format {
-        Format::Human => size::human(&sizes),
-        Format::Json => size::json(lock, &sizes),
-        Format::Github => {
-            let findings: Vec<_> = sizes.into_iter().flat_map(|(_, size)| size.findings).collect();
-            github::annotations(&findings, None)
-        }
-    })
+pub fn account(lock: &Lockfile, targets: &[&Target]) -> Result<String, Error> {
+    Ok(size::human(&sizes(lock, targets)?))
 }
 
 /// What to expect of every image, where the lock knows it.
 pub fn tell(lock: &Lockfile, targets: &[&Target], output: &Output) {
-    let sizes = sizes(lock, targets);
+    let sizes = sizes(lock, targets).unwrap_or_default();
     for line in sizes.iter().filter_map(|(target, size)| size::line(target, size)).take(MOST) {
         output.talk(line);
     }

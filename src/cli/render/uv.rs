@@ -23,8 +23,8 @@ pub(super) fn run(
     }
     let text = uv::fragment(lock, targets)?;
     match &args.output {
-        Some(path) => place(&[File::new(path.clone(), text, "uv")], How::of(args), output),
-        None if args.hook || How::of(args).compares() => Err(usage(
+        Some(path) => place(&[File::new(path.clone(), text, "uv")], How::of(args), lock, output),
+        None if How::of(args).compares() => Err(usage(
             "`uv` is a part of pyproject.toml and no file of its own",
             "take the project's with --write, or a file that you name with -o",
         )),
@@ -53,5 +53,5 @@ fn edited(
     Files::of(&args.project)?.read(&path, MAX_BYTES)?.toml()?;
     let old = fs_err::read_to_string(&path)?;
     let new = in_its_line_ends(&old, |body| uv::edit(body, lock, targets, args.force))?;
-    place(&[File::edited(path, new)], How::of(args), output)
+    place(&[File::edited(path, new, "uv")], How::of(args), lock, output)
 }

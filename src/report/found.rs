@@ -1,0 +1,97 @@
+//! What a command found, for the voices that list findings one by one.
+
+use std::path::Path;
+
+use super::github;
+use crate::domain::{Finding, Order as _, Place};
+use crate::error::Exit;
+use crate::matrix::Matrix;
+
+/// Findings of a command, each at its place.
+pub struct Found<'m> {
+    /// The command, as it is typed.
+    pub command: &'static str,
+    /// How the program ends.
+    pub exit: Exit,
+    /// The matrix, where the command has one.
+    pub matrix: Option<&'m Matrix>,
+    /// The file that findings without a place are about; empty: none.
+    pub about: String,
+    /// Worst first.
+    pub list: Vec<Located>,
+}
+
+/// A finding with the target that it is about.
+#[derive(Debug, Clone)]
+pub struct Located {
+    /// The finding's code, or what is said over all of them.
+    pub title: &'static str,
+    /// Name of the target; empty: all of them, or none.
+    pub target: String,
+    /// The finding.
+    pub finding: Finding,
+}
+
+impl<'m> Found<'m> {
+    /// Nothing yet.
+    pub const fn new(command: &'static str, exit: Exit, matrix: Option<&'m Matrix>) -> Self {
+        Self { command, exit, matrix, about: String::new(), list: Vec::new() }
+    }
+
+    /// Says which file findings without a place are about.
+    #[must_use]
+    pub fn about(mut self, file: &Path) -> Self {
+        self.about = slashed(file);
+        self
+    }
+
+    /// Adds findings, with the place of those that have none.
+    #[must_use]
+    pub fn with<'f>(
+        mut self,
+        target: &str,
+        place: Option<&Place>,
+        findings: impl IntoIterator<Item = &'f Finding>,
+    ) -> Self {
+        for finding in findings {
+            let mut finding = finding.clone();
+            finding.place = finding.place.or_else(|| place.cloned());
+            self.list.push(Located { title: finding.code.word(), target: target.into(), finding });
+        }
+        self.list.order_by_key(|located| located.finding.severity);
+        self
+    }
+
+    /// Puts first what is said over all of them.
+    #[must_use]
+    pub fn over_all(mut self, title: &'static str, finding: Finding) -> Self {
+        self.list.insert(0, Located { title, target: String::new(), finding });
+        self
+    }
+
+    /// Names files as one does in the current folder: those of a project are named from its folder.
+    #[must_use]
+    pub fn of_project(mut self, project: &Path) -> Self {
+        if project == Path::new(".") {
+            return self;
+        }
+        for place in self.list.iter_mut().filter_map(|located| located.finding.place.as_mut()) {
+            let inside = project.join(&place.file);
+            if inside.is_file() {
+                place.file = slashed(&inside);
+            }
+        }
+        self
+    }
+
+    /// Annotations for a GitHub workflow.
+    pub fn github(&self) -> String {
+        github::annotations(&self.list)
+    }
+}
+
+/// A path as addresses and annotations have it.
+pub fn slashed(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    if std::path::MAIN_SEPARATOR == '/' { text.into_owned() } else { text.replace('\\', "/") }
+}
