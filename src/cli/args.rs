@@ -591,9 +591,33 @@ pub enum MatrixCommand {
         /// The newer.
         new: String,
     },
+    /// Draw torch x GPU x driver: which builds run on which cards, from which driver on.
+    Chart {
+        /// A picture of the last releases, or a page of all.
+        #[arg(long = "as", value_enum, default_value_t = ChartForm::Svg, value_name = "FORM")]
+        form: ChartForm,
+        /// The file; standard output when absent.
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Platform.
+        #[arg(long, default_value = "linux/amd64", value_name = "P")]
+        platform: String,
+        /// Only these releases: `2.9`, `>=2.6`, `2.6.0+cu126`.
+        #[arg(long, value_name = "SPEC")]
+        torch: Option<String>,
+    },
     /// Find every bad row.
     Check {
         /// Folder or file; the embedded matrix when absent.
         path: Option<PathBuf>,
     },
+}
+
+/// How the chart is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ChartForm {
+    /// One picture, for a README or a wall: the newest release of each of the last twelve lines.
+    Svg,
+    /// One page with every release, and the reasons as text.
+    Html,
 }

@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::args::{Format, Global, MatrixCommand};
-use super::output::Output;
+use super::args::{ChartForm, Format, Global, MatrixCommand};
+use super::output::{Output, write_whole};
+use super::wanted::flag;
+use crate::domain::Platform;
 use crate::error::{Error, Exit};
 use crate::matrix::{Matrix, Row};
+use crate::report::chart::{self, Chart};
 use crate::report::json_v1;
+use crate::requirements::TorchWish;
 
 /// Runs the command.
 ///
@@ -21,6 +25,18 @@ pub fn run(args: &MatrixCommand, global: &Global, output: &Output) -> Result<Exi
         MatrixCommand::Show { row } => show(row.as_deref(), &load()?, output),
         MatrixCommand::List { table } => list(table.as_deref(), &load()?, output),
         MatrixCommand::Diff { old, new } => diff(&named(old)?, &named(new)?, output),
+        MatrixCommand::Chart { form, output: file, platform, torch } => {
+            let text = chart(*form, platform, torch.as_deref(), &load()?)?;
+            match file {
+                None => output.data(&text)?,
+                Some(file) => {
+                    ours(file)?;
+                    let wrote = if write_whole(file, &text)? { "wrote" } else { "unchanged:" };
+                    output.talk(format!("{wrote} {}", file.display()));
+                }
+            }
+            Ok(Exit::Done)
+        }
         MatrixCommand::Check { path } => {
             let path = path.as_deref().or(global.matrix.as_deref());
             check(path, &global.overlay, output)
@@ -31,6 +47,49 @@ pub fn run(args: &MatrixCommand, global: &Global, output: &Output) -> Result<Exi
 fn named(text: &str) -> Result<Matrix, Error> {
     let none: &[&Path] = &[];
     Ok(Matrix::load((text != "embedded").then(|| Path::new(text)), none)?)
+}
+
+/// A file that is no chart would be lost.
+fn ours(file: &Path) -> Result<(), Error> {
+    match fs_err::read(file) {
+        Ok(old) if !old.is_empty() && !String::from_utf8_lossy(&old).contains(chart::MARK) => {
+            Err(Error::Usage {
+                message: format!(
+                    "`{}` is not what `{}` writes, and would be lost",
+                    file.display(),
+                    chart::MARK
+                ),
+                help: Some("name another file with -o, or take that one away".into()),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn chart(
+    form: ChartForm,
+    platform: &str,
+    torch: Option<&str>,
+    matrix: &Matrix,
+) -> Result<String, Error> {
+    let platform: Platform = flag("--platform", platform)?;
+    let wish: Option<TorchWish> = torch.map(|torch| flag("--torch", torch)).transpose()?;
+    let brief = form == ChartForm::Svg && wish.is_none();
+    let chart = Chart::new(matrix, platform, wish.as_ref(), brief);
+    if chart.columns.is_empty() {
+        let of = torch.map_or(String::new(), |torch| format!(" {}", crate::domain::shown(torch)));
+        let range = matrix.release_range();
+        return Err(Error::Usage {
+            message: format!("no CUDA build of torch{of} for {platform} runs on a GPU of the matrix"),
+            help: range.map(|(first, last)| {
+                format!("the matrix knows torch {first} to {last}, for linux/amd64, linux/arm64 and windows/amd64")
+            }),
+        });
+    }
+    Ok(match form {
+        ChartForm::Svg => chart::svg(&chart),
+        ChartForm::Html => chart::html(&chart),
+    })
 }
 
 fn check(

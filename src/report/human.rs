@@ -107,15 +107,20 @@ pub fn check(judgement: &Judgement<'_>, matrix: &Matrix) -> String {
 fn gpu_line(judged: &JudgedGpu) -> String {
     let gpu = &judged.gpu;
     let given = if gpu.given == gpu.name { String::new() } else { format!(" ({})", gpu.given) };
-    let served = match judged.served {
-        None => String::new(),
-        Some(Served::Exact(code)) => format!(" <- {code}, made for it"),
-        Some(Served::SameMajor(code)) => format!(" <- {code}, of the same major"),
-        Some(Served::Ptx(code)) => format!(" <- {code}, compiled by the driver at the first start"),
-        Some(Served::Nothing) => " <- nothing in the file".into(),
-        Some(Served::Unknown) => " <- not known".into(),
-    };
+    let served =
+        judged.served.map_or_else(String::new, |served| format!(" <- {}", self::served(served)));
     format!("{}{given}, compute capability {}{served}", gpu.name, gpu.capability)
+}
+
+/// By which code a card is served, and how.
+pub(super) fn served(served: Served) -> String {
+    match served {
+        Served::Exact(code) => format!("{code}, made for it"),
+        Served::SameMajor(code) => format!("{code}, of the same major"),
+        Served::Ptx(code) => format!("{code}, compiled by the driver at the first start"),
+        Served::Nothing => "nothing in the file".into(),
+        Served::Unknown => "not known".into(),
+    }
 }
 
 fn driver_line(bounds: &DriverBounds) -> Option<String> {

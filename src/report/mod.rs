@@ -1,5 +1,6 @@
 //! One result, several voices: human text, JSON, GitHub annotations.
 
+pub mod chart;
 pub mod diagnose;
 pub mod doctor;
 mod draft;
