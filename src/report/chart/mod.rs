@@ -405,16 +405,16 @@ fn cards(matrix: &Matrix, platform: Platform, of: &[ComputeCapability]) -> Vec<S
     names
 }
 
-/// `A100` of `A100-SXM4-80GB`, `RTX PRO 6000` of `RTX-PRO-6000-Blackwell-Server`.
+/// `A100` of `A100-SXM4-80GB`, `RTX PRO 6000` of `RTX-PRO-6000-Blackwell-Server`; no wider than a column.
 fn short(id: &str) -> String {
     let mut words = Vec::new();
-    for word in id.split('-') {
+    for word in id.split(" (").next().unwrap_or_default().split('-') {
         words.push(word);
         if word.contains(|c: char| c.is_ascii_digit()) {
             break;
         }
     }
-    words.join(" ")
+    words.join(" ").chars().take(12).collect()
 }
 
 /// Every branch from the first that starts a build of the chart.
