@@ -301,7 +301,7 @@ fn files(id: &str) -> Regex {
 /// that it reads, `files` must name all. A file that is looked for tomorrow is caught here.
 #[test]
 fn the_pattern_names_every_file_that_is_looked_for() {
-    let named = files("gpuseal-resolve");
+    let pattern = files("gpuseal-resolve");
     let source = root().join("src/requirements/project/discover.rs");
     let code = fs_err::read_to_string(source).expect("the source");
     let literal = Regex::new("\"([A-Za-z0-9._-]+)\"").expect("a pattern");
@@ -339,7 +339,7 @@ fn the_pattern_names_every_file_that_is_looked_for() {
         for dir in ["", "requirements/", "requirements/x/", "docker/"] {
             let name = format!("{dir}{name}");
             // Folders matter to few: a tenth of all is a fair share of them.
-            if (dir.is_empty() || count % 10 == 0) && !named.is_match(&name) && is_read(&name) {
+            if (dir.is_empty() || count % 10 == 0) && !pattern.is_match(&name) && is_read(&name) {
                 missed.push(name);
             }
         }
@@ -349,7 +349,7 @@ fn the_pattern_names_every_file_that_is_looked_for() {
 
 #[test]
 fn the_pattern_names_what_projects_have() {
-    let named = files("gpuseal-resolve");
+    let pattern = files("gpuseal-resolve");
     let mut count = 0;
     for entry in fs_err::read_dir(root().join("tests/projects")).expect("tests/projects") {
         let path = entry.expect("an entry").path().join("project");
@@ -358,32 +358,32 @@ fn the_pattern_names_what_projects_have() {
             count += 1;
             // What a file includes may have any name.
             let included = file.name.starts_with("deploy/");
-            assert!(included || named.is_match(&file.name), "{} of {}", file.name, path.display());
+            assert!(included || pattern.is_match(&file.name), "{} of {}", file.name, path.display());
         }
     }
     assert!(count > 100, "only {count} files");
     for name in ["gpuseal.yaml", "gpuseal.yml", "gpuseal.lock", "uv.toml", "a/b/constraints.txt"] {
-        assert!(named.is_match(name) && named.is_match(&format!("below/{name}")), "{name}");
+        assert!(pattern.is_match(name) && pattern.is_match(&format!("below/{name}")), "{name}");
     }
     for name in ["README.md", "a/x.py", "my-pyproject.toml", "pyproject.toml.orig", "k8s.yaml"] {
-        assert!(!named.is_match(name), "{name}");
+        assert!(!pattern.is_match(name), "{name}");
     }
 }
 
 #[test]
 fn the_pattern_names_what_is_rendered() {
-    let named = files("gpuseal-render");
+    let pattern = files("gpuseal-render");
     for kind in Kind::ALL {
         for shell in [gpuseal::render::Shell::Sh, gpuseal::render::Shell::Powershell] {
             let options = Options { shell, ..Options::default() };
             let name = format!("{}{}", kind.folder(), kind.file_name("train", &options));
-            assert!(named.is_match(&name) && named.is_match(&format!("a/{name}")), "{name}");
+            assert!(pattern.is_match(&name) && pattern.is_match(&format!("a/{name}")), "{name}");
         }
     }
     for name in ["gpuseal.lock", ".dockerignore", "Dockerfile.dockerignore", "pyproject.toml"] {
-        assert!(named.is_match(name), "{name}");
+        assert!(pattern.is_match(name), "{name}");
     }
-    assert!(!named.is_match("src/main.rs") && !named.is_match("gpuseal.lock.bak"));
+    assert!(!pattern.is_match("src/main.rs") && !pattern.is_match("gpuseal.lock.bak"));
 }
 
 /// The repository of the wheel has the same hooks, and installs the release of its own number.

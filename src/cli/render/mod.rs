@@ -120,9 +120,7 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
     let folder = match &args.output {
         Some(path) if is_folder(path) => Some(path.clone()),
         // What is compared, kept or edited without a place is what `lock --render` writes.
-        None if how.compares() || args.hook || args.managed => {
-            Some(in_project(&args.project, kind.folder()))
-        }
+        None if how.has_place() || args.managed => Some(in_project(&args.project, kind.folder())),
         _ => None,
     };
     let files = match (folder, &args.output) {
@@ -148,8 +146,8 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
     };
     let exit = place(&files, how, &lock, output)?;
     if args.explain_size {
-        output.talk(size::account(&lock, &targets)?.trim_end());
-    } else if kind == Kind::Dockerfile && !how.compares() {
+        output.talk(size::account(&lock, &targets, Format::Human)?.trim_end());
+    } else if kind == Kind::Dockerfile && !how.has_place() {
         size::tell(&lock, &targets, output);
     }
     Ok(exit)

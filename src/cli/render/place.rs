@@ -160,39 +160,62 @@ pub(super) fn is_ours(old: &[u8], word: &str) -> bool {
 /// What is done with the files.
 #[derive(Debug, Clone, Copy)]
 pub struct How {
-    check: bool,
-    diff: bool,
-    hook: bool,
+    what: What,
     /// What was written or changed by hand may go.
     pub(super) force: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Write,
+    /// As a hook: write what is out of date, and fail where git would commit something else.
+    Keep,
+    /// Fail with the differences.
+    Check,
+    /// Show the differences.
+    Show,
+}
+
 impl How {
     pub(super) const fn of(args: &Render) -> Self {
-        Self { check: args.check, diff: args.diff, hook: args.hook, force: args.force }
+        let what = match (args.check, args.diff, args.hook) {
+            (true, ..) => What::Check,
+            (_, true, _) => What::Show,
+            (.., true) => What::Keep,
+            _ => What::Write,
+        };
+        Self { what, force: args.force }
     }
 
     /// Of `lock --render`, which has no other flags for it.
     pub(super) const fn comparing(check: bool) -> Self {
-        Self { check, diff: false, hook: false, force: false }
+        Self { what: if check { What::Check } else { What::Write }, force: false }
     }
 
     /// Nothing is written.
     pub(super) const fn compares(self) -> bool {
-        self.check || self.diff
+        matches!(self.what, What::Check | What::Show)
+    }
+
+    /// A file is compared or kept that is named by its kind alone.
+    pub(super) const fn has_place(self) -> bool {
+        !matches!(self.what, What::Write)
     }
 }
 
 /// Writes files, or shows in what they differ. All of them are looked at before one is written.
-pub(super) fn place(
-    files: &[File],
-    how: How,
-    lock: &Lockfile,
-    output: &Output,
-) -> Result<Exit, Error> {
-    if !how.compares() {
-        let written = written(files, how.force, output)?;
-        output.answer(&voices("render", lock, &written, Exit::Done))?;
+pub(super) fn place(files: &[File], how: How, output: &Output) -> Result<Exit, Error> {
+    if how.what == What::Check {
+        let exit = compared(files, output)?;
+        if exit == Exit::No {
+            output.talk(
+                "help: run the same command without --check; what was changed by hand takes --force as well",
+            );
+        }
+        return Ok(exit);
+    }
+    if how.what == What::Show {
+        differing(files, output)?;
         return Ok(Exit::Done);
     }
     let mut compared = compared(files)?;
@@ -201,13 +224,8 @@ pub(super) fn place(
         let stale = compared.iter_mut().filter(|file| file.state != State::Unchanged);
         stale.for_each(|file| file.state = State::Planned);
     }
-    let fresh = findings(&compared).is_empty();
-    let exit = if fresh { Exit::Done } else { Exit::No };
-    output.answer_as_it_is(&voices("render", lock, &compared, exit))?;
-    if tell_stale(&compared, output) {
-        output.talk(
-            "help: run the same command without --check; what was changed by hand takes --force as well",
-        );
+    if how.what == What::Keep {
+        return keep(files, how, output);
     }
     Ok(exit)
 }
