@@ -70,7 +70,7 @@ class Act:
         self.environment |= rust | {"HOME": str(work / "home"), "CURL_HOME": str(work / "curl")}
         self.environment["PATH"] = f"{work / 'stubs/bin'}:{self.environment['PATH']}"
 
-    def run(self, workflow, names, limit=120, tools="tools", **variables):
+    def run(self, workflow, names, event="push", limit=120, tools="tools", **variables):
         """Exit code and log of a run; `names` go into the environment of its steps, `variables` are those of the repository."""
         self.count += 1
         told = self.work / f"told-{self.count}"
@@ -78,7 +78,7 @@ class Act:
         pins = {CHECKOUT: "actions/checkout"} | {
             ref: name for name, ref in re.findall(r"uses: ((?:actions|github)/[\w-]+)[\w/-]*@(\w+)", workflow.read_text())
         }
-        command = ["act", "push", "--json", "-W", str(workflow), "--no-cache-server", "--action-offline-mode", "--no-skip-checkout"]
+        command = ["act", event, "--json", "-W", str(workflow), "--no-cache-server", "--action-offline-mode", "--no-skip-checkout"]
         command += ["--action-cache-path", str(self.work / tools), "--local-repository", f"gpuseal/gpuseal@v0.1.0={self.action}"]
         for machine in ("ubuntu-24.04", "ubuntu-24.04-arm", "self-hosted"):
             command += ["-P", f"{machine}=-self-hosted"]
@@ -425,17 +425,17 @@ def examples(act, work):
         at = told / "programs"
         return at.read_text().splitlines() if at.exists() else []
 
-    code, log, told = act.run(EXAMPLES / "cpu-gate.yml", sample("good"))
+    code, log, told = act.run(EXAMPLES / "cpu-gate.yml", sample("good"), "pull_request")
     assert code == 0, log.text()
     assert json.loads((told / "uploaded.json").read_text())["version"] == "2.1.0"
-    code, log, told = act.run(EXAMPLES / "cpu-gate.yml", sample("stale"))
+    code, log, told = act.run(EXAMPLES / "cpu-gate.yml", sample("stale"), "pull_request")
     assert code == 1, log.text()
     assert ("error", "gpuseal.lock", "lock-stale") in [(a[0], a[1], a[3]) for a in log.annotations()], log.text()
     assert json.loads((told / "uploaded.json").read_text())["runs"][0]["results"], "findings are uploaded when it fails"
-    code, log, _ = act.run(EXAMPLES / "cpu-gate.yml", sample("edited"))
+    code, log, _ = act.run(EXAMPLES / "cpu-gate.yml", sample("edited"), "pull_request")
     assert code == 1 and [a for a in log.annotations() if a[1] == "Dockerfile"], log.text()
 
-    code, log, told = act.run(EXAMPLES / "matrix.yml", sample("good"))
+    code, log, told = act.run(EXAMPLES / "matrix.yml", sample("good"), "pull_request")
     assert code == 0, log.text()
     ran = sorted(line for line in programs(told) if line.startswith("docker build"))
     assert ran == [f"docker build --platform linux/amd64 --target {t} --tag app:{t} ." for t in ("edge", "train")], ran
@@ -461,13 +461,13 @@ def examples(act, work):
     shell("git", "init", "--quiet", "--bare", str(remote))
     git("remote", "add", "origin", str(remote))
     offline = {"SAMPLE": "weekly", "GPUSEAL_OFFLINE": "true"}
-    code, log, told = act.run(EXAMPLES / "weekly-lock.yml", offline)
+    code, log, told = act.run(EXAMPLES / "weekly-lock.yml", offline, "schedule")
     assert code == 0, log.text()
     assert (told / "key").read_text() == f"gpuseal-{hashed(lock)}\n", "the cache is kept for this lock"
     assert not programs(told), "nothing changed, and yet something is proposed"
     lock.unlink()
     git("commit", "--quiet", "--all", "--message", "second")
-    code, log, told = act.run(EXAMPLES / "weekly-lock.yml", offline)
+    code, log, told = act.run(EXAMPLES / "weekly-lock.yml", offline, "schedule")
     assert code == 0, log.text()
     ran = programs(told)
     assert ran[0] == "gh auth setup-git" and ran[-1].startswith("gh pr create --head gpuseal/weekly-lock"), ran
