@@ -358,7 +358,12 @@ fn the_pattern_names_what_projects_have() {
             count += 1;
             // What a file includes may have any name.
             let included = file.name.starts_with("deploy/");
-            assert!(included || pattern.is_match(&file.name), "{} of {}", file.name, path.display());
+            assert!(
+                included || pattern.is_match(&file.name),
+                "{} of {}",
+                file.name,
+                path.display()
+            );
         }
     }
     assert!(count > 100, "only {count} files");

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use super::args::Resolve;
 use super::asked::Asked;
-use super::lock::{freshness, lock_path};
+use super::lock::{freshness, lock_path, talk};
 use super::output::Output;
-use super::resolve as resolving;
+use super::resolve::Told;
 use crate::doctor::quoted;
+use crate::domain::Code;
 use crate::error::{Error, Exit};
 use crate::host::child;
 use crate::lock::{self, Lockfile};
@@ -39,29 +40,31 @@ pub fn resolve(
         Err(lock::Error::Missing(_)) => None,
         Err(err) => return Err(err.into()),
     };
-    let (verdict, outcome) = match &old {
+    let (standing, outcome) = match &old {
         Some(old) => {
             let inputs = asked.canonical(old.with_deps());
-            let (verdict, outcome) = freshness(old, asked, &inputs, matrix)?;
-            (Some(verdict), outcome)
+            let (standing, outcome) = freshness(&path, old, asked, &inputs, matrix)?;
+            (Some(standing), outcome)
         }
         // What cannot be locked is told before that it is not.
         None => (None, Some(asked.solve(matrix))),
     };
     if let Some(outcome) = outcome.filter(|outcome| !matches!(outcome, Outcome::Solved(_))) {
-        resolving::report(&outcome, &asked.wanted, matrix, output)?;
-        return Ok(resolving::exit(&outcome));
+        let args = &args.wanted;
+        let told = Told { command: "resolve", outcome: &outcome, asked, args, short: None };
+        return told.tell(None, matrix, output);
     }
-    let Some(verdict) = verdict else {
+    let Some(standing) = standing else {
         return Err(Error::Hook {
             message: format!("there is no `{}`", path.display()),
             help: format!("run `gpuseal lock`, then `{}`", git_add(&[&path])),
         });
     };
-    if !verdict.is_fresh() {
-        let exit = verdict.tell(&path, false, output)?;
-        if exit != Exit::Done {
-            return Ok(exit);
+    if !standing.findings().is_empty() {
+        output.result(&standing.lines())?;
+        talk(&standing, output);
+        if standing.verdict() != Code::Ok {
+            return Ok(Exit::No);
         }
     }
     committed(&[], &[&path], output)

@@ -2,6 +2,7 @@
 
 use super::args::{Format, Resolve, Wanted};
 use super::asked::{self, Asked};
+use super::hook;
 use super::lock::{freshness, lock_path, talk};
 use super::output::Output;
 use crate::domain::{Code, Finding, Place, Severity};

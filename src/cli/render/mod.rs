@@ -146,7 +146,7 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
     };
     let exit = place(&files, how, &lock, output)?;
     if args.explain_size {
-        output.talk(size::account(&lock, &targets, Format::Human)?.trim_end());
+        output.talk(size::account(&lock, &targets)?.trim_end());
     } else if kind == Kind::Dockerfile && !how.has_place() {
         size::tell(&lock, &targets, output);
     }

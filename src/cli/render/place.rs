@@ -203,31 +203,57 @@ impl How {
     }
 }
 
-/// Writes files, or shows in what they differ. All of them are looked at before one is written.
-pub(super) fn place(files: &[File], how: How, output: &Output) -> Result<Exit, Error> {
-    if how.what == What::Check {
-        let exit = compared(files, output)?;
-        if exit == Exit::No {
-            output.talk(
-                "help: run the same command without --check; what was changed by hand takes --force as well",
-            );
+/// Writes or keeps files, or shows in what they differ. All of them are looked at before one is written.
+pub(super) fn place(
+    files: &[File],
+    how: How,
+    lock: &Lockfile,
+    output: &Output,
+) -> Result<Exit, Error> {
+    match how.what {
+        What::Write => {
+            let written = written(files, how.force, output)?;
+            output.answer(&voices("render", lock, &written, Exit::Done))?;
+            return Ok(Exit::Done);
         }
-        return Ok(exit);
-    }
-    if how.what == What::Show {
-        differing(files, output)?;
-        return Ok(Exit::Done);
+        What::Keep => return keep(files, how, output),
+        What::Check | What::Show => (),
     }
     let mut compared = compared(files)?;
-    if !how.check {
+    if how.what == What::Show {
         // What is only shown is no fault.
         let stale = compared.iter_mut().filter(|file| file.state != State::Unchanged);
         stale.for_each(|file| file.state = State::Planned);
     }
-    if how.what == What::Keep {
-        return keep(files, how, output);
+    let fresh = findings(&compared).is_empty();
+    let exit = if fresh { Exit::Done } else { Exit::No };
+    output.answer_as_it_is(&voices("render", lock, &compared, exit))?;
+    if tell_stale(&compared, output) {
+        output.talk(
+            "help: run the same command without --check; what was changed by hand takes --force as well",
+        );
     }
     Ok(exit)
+}
+
+/// `--hook`: writes what is not what the lock renders, and asks git about all of it.
+fn keep(files: &[File], how: How, output: &Output) -> Result<Exit, Error> {
+    for file in files {
+        file.free(how.force)?;
+    }
+    let (mut all, mut wrote) = (Vec::new(), Vec::new());
+    for file in files {
+        // What the user is to go on with comes along with the rest, and is nobody's to bring back.
+        if file.over == Over::Nothing && wrote.is_empty() {
+            continue;
+        }
+        let path = file.path.as_path();
+        all.push(path);
+        if !file.is(file.standing()?.as_deref()) && file.write(how.force)? {
+            wrote.push(path);
+        }
+    }
+    hook::committed(&wrote, &all, output)
 }
 
 /// Writes files, and says so. All of them are looked at before one is written.
@@ -258,16 +284,10 @@ pub fn written(files: &[File], force: bool, output: &Output) -> Result<Vec<Rende
 pub fn compared(files: &[File]) -> Result<Vec<Rendered>, Error> {
     let mut list = Vec::new();
     for file in files.iter().filter(|file| file.over != Over::Nothing) {
-        let old = match fs_err::read(&file.path) {
-            Err(err) if err.kind() == ErrorKind::NotFound => None,
-            old => Some(old?),
-        };
-        let old = old.as_deref().map(String::from_utf8_lossy);
-        // A checkout of Windows has its own line ends.
-        let same = |old: &str| old == file.text || old.replace("\r\n", "\n") == file.text;
+        let old = file.standing()?;
         let state = match old.as_deref() {
             None => State::Missing,
-            Some(old) if same(old) => State::Unchanged,
+            old if file.is(old) => State::Unchanged,
             Some(_) => State::Stale,
         };
         let difference = if state == State::Unchanged {

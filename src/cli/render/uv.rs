@@ -23,7 +23,7 @@ pub(super) fn run(
     }
     let text = uv::fragment(lock, targets)?;
     match &args.output {
-        Some(path) => place(&[File::new(path.clone(), text, "uv")], How::of(args), output),
+        Some(path) => place(&[File::new(path.clone(), text, "uv")], How::of(args), lock, output),
         None if How::of(args).has_place() => Err(usage(
             "`uv` is a part of pyproject.toml and no file of its own",
             "take the project's with --write, or a file that you name with -o",
