@@ -1,8 +1,11 @@
 //! The command line, as clap reads it.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::domain::shown;
 
 /// Exit codes, shown below the help.
 const EXITS: &str = "\
@@ -33,6 +36,10 @@ pub struct Global {
     /// How to answer.
     #[arg(long, global = true, env = "GPUSEAL_FORMAT", value_enum, default_value_t = Format::Human)]
     pub format: Format,
+    /// Also answer so in a file: `sarif=gpuseal.sarif`. Markdown is added to the end of its file, as the
+    /// summaries of workflows are written; other files are written anew. Repeatable.
+    #[arg(long, global = true, value_name = "FORMAT=FILE")]
+    pub report: Vec<Report>,
     /// When to use colour.
     #[arg(long, global = true, env = "GPUSEAL_COLOR", value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub color: Color,
@@ -53,6 +60,38 @@ pub enum Format {
     Json,
     /// GitHub workflow annotations.
     Github,
+    /// SARIF 2.1.0, for code scanning; findings are no failure then, so exit code 1 is 0.
+    Sarif,
+    /// Markdown, for job summaries.
+    Markdown,
+}
+
+/// A voice and the file that it speaks to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The voice.
+    pub format: Format,
+    /// The file.
+    pub file: PathBuf,
+}
+
+impl FromStr for Report {
+    type Err = String;
+
+    fn from_str(given: &str) -> Result<Self, Self::Err> {
+        let (format, file) = given
+            .split_once('=')
+            .filter(|(_, file)| !file.is_empty())
+            .ok_or("it is no FORMAT=FILE, such as `json=report.json`")?;
+        let format = Format::from_str(format, false).map_err(|_| {
+            let words: Vec<_> = Format::value_variants()
+                .iter()
+                .filter_map(|format| Some(format.to_possible_value()?.get_name().to_owned()))
+                .collect();
+            format!("there is no format `{}`: formats are {}", shown(format), words.join(", "))
+        })?;
+        Ok(Self { format, file: file.into() })
+    }
 }
 
 /// When to use colour.
@@ -98,6 +137,9 @@ pub enum Command {
     Completions(Completions),
     /// Print the manual page of gpuseal or of one of its commands.
     Man(Man),
+    /// Do what the inputs of the GitHub Action ask for, `GPUSEAL_INPUT_*`, and write its outputs.
+    #[command(hide = true)]
+    Action,
     /// Ask a driver library in this process, which may not survive it; `doctor` starts it.
     #[command(hide = true)]
     HostProbe(HostProbe),

@@ -7,7 +7,7 @@ use super::wanted::{self, flag};
 use crate::domain::{Code, DriverSpec, Finding, PythonVersion, shown};
 use crate::error::{Error, Exit};
 use crate::matrix::Matrix;
-use crate::report::{Found, human, json_v1};
+use crate::report::{Found, human, json_v1, markdown};
 use crate::requirements::{Allow, Need, Requirements};
 use crate::resolve::case::{BaseImage, Case, Driver, Index, Libc};
 use crate::resolve::{Unplaced, judge, place_gpu};
@@ -36,7 +36,8 @@ pub fn run(args: &Check, matrix: &Matrix, output: &Output) -> Result<Exit, Error
         Code::Unknown => Exit::Unknown,
         _ => Exit::No,
     };
-    let found = Found::new("check", exit, Some(matrix)).with("", None, &judgement.findings);
+    let found =
+        Found::new("check", output.ending(exit), Some(matrix)).with("", None, &judgement.findings);
     let found = match &args.project {
         Some(project) => found.of_project(project),
         None => found,
@@ -45,6 +46,8 @@ pub fn run(args: &Check, matrix: &Matrix, output: &Output) -> Result<Exit, Error
         Format::Human => human::check(&judgement, matrix),
         Format::Json => json_v1::check(&judgement, given.as_deref(), matrix),
         Format::Github => found.github(),
+        Format::Sarif => found.sarif(),
+        Format::Markdown => markdown::check(&found, &judgement),
     })?;
     Ok(exit)
 }

@@ -9,7 +9,7 @@ use crate::diagnose::{self, Diagnosis};
 use crate::domain::Code;
 use crate::error::{Error, Exit};
 use crate::matrix::Matrix;
-use crate::report::{Found, diagnose as voice};
+use crate::report::{Found, diagnose as voice, markdown};
 
 /// Runs the command.
 ///
@@ -28,11 +28,16 @@ pub fn run(args: &Diagnose, matrix: &Matrix, output: &Output) -> Result<Exit, Er
         _ => Exit::Done,
     };
     let findings = voice::findings(&diagnosis, file.and_then(Path::to_str));
-    let found = Found::new("diagnose", exit, Some(matrix)).with("", None, &findings);
+    let found = Found::new("diagnose", output.ending(exit), Some(matrix)).with("", None, &findings);
     output.answer(&|format| match format {
         Format::Human => voice::human(&diagnosis, matrix, output.verbose),
         Format::Json => voice::json(&diagnosis, matrix),
         Format::Github => found.github(),
+        Format::Sarif => found.sarif(),
+        Format::Markdown => {
+            let text = voice::human(&diagnosis, matrix, output.verbose);
+            markdown::plain(&found, diagnosis.verdict.word(), &text)
+        }
     })?;
     Ok(exit)
 }

@@ -37,11 +37,14 @@ pub fn run(args: &Doctor, matrix: &Matrix, output: &Output) -> Result<Exit, Erro
     let facts = if args.shareable { facts.shareable() } else { facts };
     let report = report(args, &facts, matrix, output)?;
     let exit = exit(&report);
-    let found = Found::new("doctor", exit, Some(matrix)).with("", None, report.findings());
+    let found =
+        Found::new("doctor", output.ending(exit), Some(matrix)).with("", None, report.findings());
     let voices = |format| match format {
         Format::Human => voice::human(&report, matrix),
         Format::Json => voice::json(&report, &facts, matrix),
         Format::Github => found.github(),
+        Format::Sarif => found.sarif(),
+        Format::Markdown => voice::markdown(&report, &found),
     };
     let shareable = args.shareable.then(|| voice::shareable(&report, &facts, matrix));
     // A block to be pasted keeps its lines; a record on stdout is the only thing there.

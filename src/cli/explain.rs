@@ -8,6 +8,7 @@ use crate::domain::{Code, Order as _, shown};
 use crate::error::{Error, Exit};
 use crate::matrix::Matrix;
 use crate::report::explain::{self, Explained};
+use crate::report::{Found, docs, markdown};
 
 /// Prose is read in lines of this many columns at most.
 const WIDEST: usize = 80;
@@ -17,10 +18,13 @@ const WIDEST: usize = 80;
 /// # Errors
 /// A word that is no code; a matrix without its page.
 pub fn run(args: &Explain, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
+    let nothing = Found::new("explain", Exit::Done, Some(matrix));
     let Some(given) = &args.code else {
         output.answer(&|format| match format {
             Format::Json => explain::codes_json(matrix),
             Format::Human | Format::Github => explain::codes(),
+            Format::Sarif => nothing.sarif(),
+            Format::Markdown => markdown::plain(&nothing, "codes", &explain::codes()),
         })?;
         return Ok(Exit::Done);
     };
@@ -35,6 +39,8 @@ pub fn run(args: &Explain, matrix: &Matrix, output: &Output) -> Result<Exit, Err
     output.answer_as_it_is(&|format| match format {
         Format::Json => page.json(),
         Format::Human | Format::Github => page.human(width(), output.verbose),
+        Format::Sarif => nothing.sarif(),
+        Format::Markdown => page.markdown(&docs()),
     })?;
     Ok(Exit::Done)
 }

@@ -6,7 +6,7 @@ use super::args::{Format, Inputs};
 use super::output::Output;
 use crate::error::{Error, Exit};
 use crate::matrix::Matrix;
-use crate::report::{self, Found};
+use crate::report::{self, Found, markdown};
 use crate::requirements::{self, project};
 
 /// Runs the command.
@@ -35,13 +35,18 @@ pub fn run(args: &Inputs, matrix: &Matrix, output: &Output) -> Result<Exit, Erro
     }
     let inputs = report::Inputs::of(&project);
     let exit = if inputs.contradict() { Exit::No } else { Exit::Done };
-    let found = Found::new("inputs", exit, Some(matrix))
+    let found = Found::new("inputs", output.ending(exit), Some(matrix))
         .with("", None, &inputs.findings)
         .of_project(folder);
     output.answer(&|format| match format {
         Format::Human => inputs.human(matrix),
         Format::Json => inputs.json(matrix),
         Format::Github => found.github(),
+        Format::Sarif => found.sarif(),
+        Format::Markdown => {
+            let verdict = if exit == Exit::Done { "ok" } else { "input-conflict" };
+            markdown::folded(&found, verdict, "What was read", &inputs.human(matrix))
+        }
     })?;
     Ok(exit)
 }

@@ -1,5 +1,6 @@
 //! The command line: reads, calls, writes, reports. An `if` about CUDA belongs one floor down.
 
+mod action;
 mod args;
 mod asked;
 mod check;
@@ -40,14 +41,20 @@ pub fn main() -> Exit {
             return if ok { Exit::Done } else { Exit::Usage };
         }
     };
-    let output = Output::new(&cli.global);
-    match run(cli, &output) {
-        Ok(exit) => exit,
-        Err(err) => {
-            output.error(&err);
-            err.exit()
-        }
+    if matches!(cli.command, args::Command::Action) {
+        return action::run(cli.global);
     }
+    let output = Output::new(&cli.global);
+    ended(cli, &output)
+}
+
+/// Runs a command, says its error, and gives what the program ends with.
+fn ended(cli: Cli, output: &Output) -> Exit {
+    let exit = run(cli, output).unwrap_or_else(|err| {
+        output.error(&err);
+        err.exit()
+    });
+    output.ending(exit)
 }
 
 /// What is said after a panic: a bug of ours, and what helps to mend it.
@@ -104,6 +111,8 @@ fn run(mut cli: Cli, output: &Output) -> Result<Exit, Error> {
         },
         args::Command::Completions(args) => completions::run(args, output),
         args::Command::Man(args) => man::run(args, output),
+        // It runs another one of these.
+        args::Command::Action => Ok(Exit::Usage),
         args::Command::HostProbe(args) => host_probe::run(args, output),
         args::Command::Matrix(args) => matrix::run(args, global, output),
     }

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::io::{self, IsTerminal, Write};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
 use std::path::Path;
 
-use super::args::{Color, Format, Global};
-use crate::error::Error;
-use crate::report::Failure;
+use super::args::{Color, Format, Global, Report};
+use crate::error::{Error, Exit};
+use crate::report::{Failure, github, markdown};
 use crate::requirements::Bad;
 
 /// Where and how to speak.
@@ -18,6 +19,9 @@ pub struct Output {
     quiet: bool,
     /// Say where values come from.
     pub verbose: bool,
+    /// Also answer for people, on the side.
+    pub aloud: bool,
+    reports: Vec<Report>,
     /// The command has given its answer: an error after it does not take its place.
     answered: Cell<bool>,
     /// What an error says to programs, where the command's own document says it better.
@@ -41,6 +45,8 @@ impl Output {
             color,
             quiet: global.quiet,
             verbose: global.verbose,
+            aloud: false,
+            reports: global.report.clone(),
             answered: Cell::new(false),
             instead: RefCell::new(None),
         }
@@ -57,6 +63,7 @@ impl Output {
     /// Anything but a closed pipe.
     pub fn answer(&self, voices: Voices<'_>) -> Result<(), Error> {
         self.report(voices)?;
+        self.aloud(voices);
         self.result(&voices(self.format))
     }
 
@@ -66,17 +73,40 @@ impl Output {
     /// Anything but a closed pipe.
     pub fn answer_as_it_is(&self, voices: Voices<'_>) -> Result<(), Error> {
         self.report(voices)?;
+        self.aloud(voices);
         self.data(&voices(self.format))
     }
 
-    /// The answer of a command that prints something else.
+    /// The answer for people, beside one that they do not see.
+    fn aloud(&self, voices: Voices<'_>) {
+        if self.aloud {
+            self.talk(voices(Format::Human).trim_end());
+        }
+    }
+
+    /// Writes the reports alone: the answer of a command that prints something else.
     ///
     /// # Errors
     /// A report that cannot be written.
-    #[allow(clippy::unnecessary_wraps, reason = "reports are files")]
-    pub fn report(&self, _voices: Voices<'_>) -> Result<(), Error> {
+    pub fn report(&self, voices: Voices<'_>) -> Result<(), Error> {
         self.answered.set(true);
+        for Report { format, file } in &self.reports {
+            let text = voices(*format);
+            if let Some(folder) = file.parent().filter(|p| !p.as_os_str().is_empty()) {
+                fs_err::create_dir_all(folder)?;
+            }
+            match format {
+                Format::Markdown => append(file, &text)?,
+                // A file has no colours.
+                _ => _ = write_whole(file, &anstream::adapter::strip_str(&text).to_string())?,
+            }
+        }
         Ok(())
+    }
+
+    /// How the program ends: a scanner that prints its findings has not failed.
+    pub fn ending(&self, exit: Exit) -> Exit {
+        if self.format == Format::Sarif && exit == Exit::No { Exit::Done } else { exit }
     }
 
     /// What the document of a command says where there is no answer but an error.
@@ -113,14 +143,20 @@ impl Output {
     /// Prints talk.
     pub fn talk(&self, text: impl std::fmt::Display) {
         if !self.quiet {
-            let mut err = anstream::AutoStream::new(io::stderr().lock(), self.color);
-            let _ = writeln!(err, "{text}");
+            self.aside(&format!("{text}\n"));
         }
+    }
+
+    /// Prints on standard error. A runner reads commands from there as well.
+    fn aside(&self, text: &str) {
+        let mut err = anstream::AutoStream::new(io::stderr().lock(), self.color);
+        let text = if self.format == Format::Github { github::tame(text) } else { text.to_owned() };
+        let _ = err.write_all(text.as_bytes());
     }
 
     /// Prints an error: what, where, what to do.
     pub fn error(&self, error: &Error) {
-        let mut err = anstream::AutoStream::new(io::stderr().lock(), self.color);
+        let mut err = String::new();
         let red = anstyle::AnsiColor::Red.on_default().bold();
         let cyan = anstyle::AnsiColor::Cyan.on_default().bold();
         let text = error.to_string();
@@ -142,14 +178,24 @@ impl Output {
         if let Some(help) = error.help() {
             let _ = writeln!(err, "{cyan}help:{cyan:#} {help}");
         }
-        drop(err);
+        self.aside(&err);
         if !self.answered.get() {
-            let failure = Failure::of(error);
-            let _ = self.answer(&|format| match format {
-                Format::Human => String::new(),
-                Format::Json => self.instead.take().unwrap_or_else(|| failure.json()),
+            let failure = Failure::of(error, self.ending(error.exit()));
+            let document = self.instead.take().unwrap_or_else(|| failure.json());
+            let voices = |format| match format {
+                Format::Human => failure.human(),
+                Format::Json => document.clone(),
                 Format::Github => failure.github(),
-            });
+                Format::Sarif => failure.found.sarif(),
+                Format::Markdown => markdown::failure(&failure.found),
+            };
+            if let Err(err) = self.report(&voices) {
+                self.talk(format_args!("error: {err}"));
+            }
+            // People have read it already.
+            if self.format != Format::Human {
+                let _ = self.data(&voices(self.format));
+            }
         }
     }
 }
@@ -234,6 +280,12 @@ pub fn write_whole(path: &Path, text: &str) -> io::Result<bool> {
     }
     written(&real, text)?.persist(&real).map_err(|err| cannot(path, &err.error))?;
     Ok(true)
+}
+
+/// Adds a text to the end of a file.
+fn append(path: &Path, text: &str) -> io::Result<()> {
+    let open = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    open.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|err| cannot(path, &err))
 }
 
 /// Writes a file that is not there yet, whole or not at all; never over one that came meanwhile.

@@ -10,7 +10,7 @@ use crate::error::{Error, Exit};
 use crate::lock::Lockfile;
 use crate::matrix::Matrix;
 use crate::report::lock::Standing;
-use crate::report::{Found, human, json_v1, slashed};
+use crate::report::{Found, human, json_v1, markdown, slashed};
 use crate::resolve::{Explanation, Outcome};
 
 /// Runs the command.
@@ -78,7 +78,7 @@ impl Told<'_> {
     ) -> Result<Exit, Error> {
         let stale = lock.is_some_and(|lock| lock.verdict() != Code::Ok);
         let exit = if stale { Exit::No } else { exit(self.outcome) };
-        let found = self.found(exit, lock, matrix);
+        let found = self.found(output.ending(exit), lock, matrix);
         output.answer(&|format| match (format, self.outcome) {
             (Format::Json, _) => json_v1::resolve(self.outcome, lock, matrix),
             (Format::Human, Outcome::Solved(resolution)) => match self.short {
@@ -92,6 +92,8 @@ impl Told<'_> {
                 human::explanation(e, matrix)
             }
             (Format::Github, _) => found.github(),
+            (Format::Sarif, _) => found.sarif(),
+            (Format::Markdown, _) => markdown::outcome(&found, self.outcome, lock),
         })?;
         Ok(exit)
     }

@@ -7,6 +7,7 @@ use crate::domain::shown;
 use crate::error::{Error, Exit};
 use crate::matrix::Matrix;
 use crate::report::why::{self, Chain};
+use crate::report::{Found, markdown};
 use crate::resolve::Outcome;
 
 /// Runs the command.
@@ -44,9 +45,12 @@ pub fn run(args: &Why, matrix: &Matrix, output: &Output) -> Result<Exit, Error> 
     if let Some(name) = args.name.as_deref().filter(|_| chains.is_empty()) {
         return Err(stranger(name, &names));
     }
+    let nothing = Found::new("why", Exit::Done, Some(matrix));
     output.answer(&|format| match format {
         Format::Json => why::json(&chains, matrix),
         Format::Human | Format::Github => why::human(&chains, matrix),
+        Format::Sarif => nothing.sarif(),
+        Format::Markdown => markdown::chains(&nothing, &chains),
     })?;
     Ok(Exit::Done)
 }

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::human::{BAD, DIM, GOOD, WARN, evidence, heading, help, paint};
 use super::json_v1::{self, FindingV1};
-use super::{TOOL, matrix_line};
+use super::markdown::Page;
+use super::{Found, TOOL, matrix_line};
 use crate::doctor::{Link, Outcome, Report, symptom_of};
 use crate::domain::{Code, Finding, Order as _, Severity};
 use crate::host::Facts;
@@ -142,6 +143,23 @@ fn listed<'r>(
         }
         let _ = writeln!(text, "  {:<17} {}", title(*link), words.join("; "));
     }
+}
+
+/// Markdown for a summary: the verdict, findings, and what was looked at.
+pub fn markdown(report: &Report, found: &Found<'_>) -> String {
+    Page::of(found, report.verdict.word(), &summary(report), |page| {
+        let rows = report.checks.iter().filter_map(|checked| {
+            let (outcome, text) = match &checked.outcome {
+                Outcome::Passed(text) => ("fine", text.as_str()),
+                Outcome::Skipped(why) => ("not looked at", why.as_str()),
+                Outcome::Found(findings) => ("found", findings.first()?.message.as_str()),
+                Outcome::Apart => return None,
+            };
+            Some([title(checked.check.link), checked.check.name, outcome, text].map(str::to_owned))
+        });
+        page.table(["link", "check", "outcome", "what"], rows);
+        page.list("Could not be read", report.unread.iter().cloned());
+    })
 }
 
 #[derive(Serialize)]

@@ -134,8 +134,13 @@ impl<'m> Explained<'m> {
         text
     }
 
-    /// For docs/codes/.
-    pub fn markdown(&self) -> String {
+    /// What the code means, in short.
+    pub fn means(&self) -> &'m str {
+        self.paragraphs().next().unwrap_or_default()
+    }
+
+    /// For docs/codes/; elsewhere pages of other codes lie below the address `at`.
+    pub fn markdown(&self, at: &str) -> String {
         let code = self.page.code;
         let mut text = format!("# {code}\n\nIn short: {}.\n", code.meaning());
         for paragraph in self.paragraphs() {
@@ -152,7 +157,7 @@ impl<'m> Explained<'m> {
         if !self.page.confused.is_empty() {
             text.push_str("\n## Often taken for\n\n");
             for (other, difference) in &self.page.confused {
-                let _ = writeln!(text, "* [{other}]({other}.md): {difference}");
+                let _ = writeln!(text, "* [{other}]({at}{other}.md): {difference}");
             }
         }
         if !self.messages.is_empty() {
@@ -300,7 +305,7 @@ pub fn docs(matrix: &Matrix) -> Vec<(String, String)> {
     for code in Code::ALL {
         let _ = writeln!(list, "| [{code}]({code}.md) | {} |", code.meaning());
         if let Some(page) = Explained::of(*code, matrix) {
-            files.push((format!("{code}.md"), page.markdown()));
+            files.push((format!("{code}.md"), page.markdown("")));
         }
     }
     files.push(("README.md".into(), list));

@@ -1,25 +1,52 @@
 //! An error in the voices of a result: a command that does not come to its answer says why in each.
 
+use std::fmt::Write as _;
+
 use serde_json::json;
 
-use super::{TOOL, github, json_v1};
-use crate::domain::Place;
-use crate::error::Error;
+use super::{Found, TOOL, github, json_v1, slashed};
+use crate::domain::{Code, Finding, Place, Severity};
+use crate::error::{Error, Exit};
 
 /// An error, taken apart.
 pub struct Failure<'e> {
     error: &'e Error,
     place: Option<Place>,
+    /// The same for voices that list findings.
+    pub found: Found<'static>,
 }
 
 impl<'e> Failure<'e> {
-    /// Of an error.
-    pub fn of(error: &'e Error) -> Self {
+    /// Of an error, with which the program ends so.
+    pub fn of(error: &'e Error, exit: Exit) -> Self {
         let place = error.place().map(|bad| Place {
-            file: bad.file.display().to_string(),
+            file: slashed(&bad.file),
             line: bad.place.as_ref().map_or(1, |(line, _)| *line),
         });
-        Self { error, place }
+        let found = Found::new("error", exit, None);
+        let found = if error.findings().is_empty() {
+            let unknown = error.exit() == Exit::Unknown;
+            let severity = if unknown { Severity::Unknown } else { Severity::Error };
+            let mut finding = Finding::new(Code::Unknown, severity, error.to_string());
+            finding.place.clone_from(&place);
+            finding.help.extend(error.help());
+            for fault in error.faults() {
+                finding = finding.fact(fault.to_string(), "");
+            }
+            found.over_all(if unknown { "unknown" } else { "error" }, finding)
+        } else {
+            found.with("", None, error.findings())
+        };
+        Self { error, place, found }
+    }
+
+    /// For people.
+    pub fn human(&self) -> String {
+        let mut text = format!("error: {}\n", self.error);
+        if let Some(help) = self.error.help() {
+            let _ = writeln!(text, "help: {help}");
+        }
+        text
     }
 
     /// One error annotation.

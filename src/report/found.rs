@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::github;
+use super::{github, sarif};
 use crate::domain::{Finding, Order as _, Place};
 use crate::error::Exit;
 use crate::matrix::Matrix;
@@ -82,6 +82,11 @@ impl<'m> Found<'m> {
             }
         }
         self
+    }
+
+    /// SARIF 2.1.0.
+    pub fn sarif(&self) -> String {
+        sarif::log(self)
     }
 
     /// Annotations for a GitHub workflow.

@@ -52,6 +52,23 @@ pub fn error(title: &str, message: &str, place: Option<(&str, usize)>) -> String
     format!("::error {at}title={}::{}\n", property(title), data(message))
 }
 
+/// A text for a log that runners read: no line of it is taken for a command.
+pub fn tame(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    // Runners end lines at a carriage return too, skip blanks before `::`, and find `##[` anywhere.
+    for line in text.split_inclusive(['\n', '\r']) {
+        let line = line.replace("##[", "## [");
+        let blank = line.len() - line.trim_start().len();
+        let (blank, rest) = line.split_at(blank);
+        out.push_str(blank);
+        match rest.strip_prefix("::") {
+            Some(rest) => out.extend([": :", rest]),
+            None => out.push_str(rest),
+        }
+    }
+    out
+}
+
 /// Escapes the message of a workflow command.
 fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
@@ -66,6 +83,14 @@ fn property(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::domain::Finding;
+
+    #[test]
+    fn a_log_holds_no_command() {
+        assert_eq!(
+            tame("a ::b\n  ::error::c\rx\r::set-output name=a::b\n##[error]y ##[add-path]z\n"),
+            "a ::b\n  : :error::c\rx\r: :set-output name=a::b\n## [error]y ## [add-path]z\n"
+        );
+    }
 
     #[test]
     fn nothing_breaks_out_of_a_command() {

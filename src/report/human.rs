@@ -123,7 +123,8 @@ pub(super) fn served(served: Served) -> String {
     }
 }
 
-fn driver_line(bounds: &DriverBounds) -> Option<String> {
+/// Which drivers run it, in words.
+pub(super) fn driver_words(bounds: &DriverBounds) -> Option<String> {
     let min = bounds.min?;
     let mut line = format!("{min} or newer");
     if let Some(native) = bounds.native
@@ -134,6 +135,11 @@ fn driver_line(bounds: &DriverBounds) -> Option<String> {
     if let Some(last) = bounds.max_branch {
         let _ = write!(line, "; branch {last} is the last for these cards");
     }
+    Some(line)
+}
+
+fn driver_line(bounds: &DriverBounds) -> Option<String> {
+    let mut line = driver_words(bounds)?;
     match bounds.mode {
         Some(DriverMode::Native) => line.push_str("; yours implements this CUDA"),
         Some(DriverMode::MinorCompat) => {

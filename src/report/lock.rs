@@ -72,6 +72,13 @@ pub struct Rendered {
     pub difference: String,
 }
 
+impl Rendered {
+    /// One that went to standard output.
+    pub fn on_stdout(kind: &'static str) -> Self {
+        Self { path: "-".into(), kind, state: State::Written, difference: String::new() }
+    }
+}
+
 impl Standing {
     /// Of a lock that is there.
     pub fn of(path: &Path, lock: &Lockfile, state: State) -> Self {

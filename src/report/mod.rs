@@ -1,4 +1,4 @@
-//! One result, several voices: human text, JSON, GitHub annotations.
+//! One result, several voices: human text, JSON, GitHub annotations, SARIF, Markdown.
 
 pub mod chart;
 pub mod diagnose;
@@ -12,6 +12,8 @@ pub mod human;
 mod inputs;
 pub mod json_v1;
 pub mod lock;
+pub mod markdown;
+mod sarif;
 pub mod size;
 pub mod why;
 
@@ -23,6 +25,14 @@ pub use inputs::Inputs;
 use std::fmt::Write as _;
 
 use crate::matrix::Matrix;
+
+/// Where this program is at home.
+pub const HOME: &str = "https://github.com/gpuseal/gpuseal";
+
+/// Where the pages of finding codes are.
+pub fn docs() -> String {
+    format!("{HOME}/blob/main/docs/codes/")
+}
 
 /// Name and version of this program, as every document states them.
 pub const TOOL: (&str, &str) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));

@@ -172,6 +172,7 @@ fn locate(text: &str, value: &str) -> Option<(usize, std::ops::Range<usize>)> {
     let edge = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric() && c != '_');
     text.lines().zip(1..).find_map(|(line, number)| {
         let code = line.split(" #").next().unwrap_or(line);
+        let code = if code.trim_start().starts_with('#') { "" } else { code };
         // Searching begins with a look at all of the value, which may go over thousands of lines.
         if code.len() < value.len() {
             return None;
@@ -182,6 +183,21 @@ fn locate(text: &str, value: &str) -> Option<(usize, std::ops::Range<usize>)> {
             (edge(before) && edge(after)).then(|| (number, at..at + value.len()))
         })
     })
+}
+
+/// The line of the key below `targets` that names a target; elsewhere the same word may stand before it.
+fn line_of_target(text: &str, name: &str) -> Option<usize> {
+    let quotes = ['"', '\''];
+    let is_key = |line: &str| {
+        let line = line.trim();
+        let header = line.strip_prefix("[tool.gpuseal.targets.").and_then(|l| l.strip_suffix(']'));
+        let key = header.or_else(|| Some(line.split_once([':', '='])?.0));
+        key.is_some_and(|key| key.trim().trim_matches(quotes) == name)
+    };
+    let begin = |line: &str| line.trim_start().starts_with("targets") || line.contains(".targets");
+    let keys = text.lines().zip(1..).skip_while(|(line, _)| !begin(line));
+    let found = keys.filter(|(line, _)| is_key(line)).map(|(_, number)| number).next();
+    found.or_else(|| Some(locate(text, name)?.0))
 }
 
 /// Where the configuration says that the matrix is: asked for before anything is read with it.
@@ -432,7 +448,7 @@ impl Reader<'_> {
             kernel_module: self.opt(&of("kernel_module"), raw.kernel_module.as_deref())?,
             os: raw.os,
             gpus,
-            line: locate(self.text, &name).map(|(line, _)| line),
+            line: line_of_target(self.text, &name),
             name,
         })
     }

@@ -21,8 +21,8 @@ use crate::domain::{Code, Gather as _, normalise_name, shown};
 use crate::error::{Error, Exit};
 use crate::lock::{self, Lockfile, Upgrade};
 use crate::matrix::Matrix;
-use crate::report::Found;
 use crate::report::lock::{Rendered, Standing, State, differences};
+use crate::report::{Found, markdown};
 use crate::requirements::in_project;
 use crate::resolve::Outcome;
 
@@ -235,11 +235,13 @@ fn check(
 fn standing_told(standing: &Standing, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
     let findings = standing.findings();
     let exit = if standing.verdict() == Code::Ok { Exit::Done } else { Exit::No };
-    let found = Found::new("lock", exit, Some(matrix)).with("", None, &findings);
+    let found = Found::new("lock", output.ending(exit), Some(matrix)).with("", None, &findings);
     output.answer_as_it_is(&|format| match format {
         Format::Human => standing.lines() + &differences(&standing.files),
         Format::Json => standing.document(matrix),
         Format::Github => found.github(),
+        Format::Sarif => found.sarif(),
+        Format::Markdown => markdown::checked(&found, standing),
     })?;
     talk(standing, output);
     if render::tell_stale(&standing.files, output) {

@@ -15,6 +15,7 @@ use crate::domain::shown;
 use crate::error::{Error, Exit};
 use crate::lock::{Lockfile, Target};
 use crate::render::{self, Gpu, ImageName, Kind, Options, Runtime, Shell};
+use crate::report::lock::Rendered;
 use crate::requirements::in_project;
 use crate::yaml::{self, ReadError};
 pub use place::{File, compared, tell_stale, voices, written};
@@ -77,22 +78,63 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
     let kind = kind_of(args.kind);
     fitting(args, kind)?;
     let targets = chosen(args, &lock)?;
-    let aside = args.output.is_some() || args.managed || How::of(args).compares();
+    let aside = args.output.is_some() || args.managed || How::of(args).has_place();
     if args.explain_size && !aside {
         size::answer(&lock, &targets, output)?;
         return Ok(Exit::Done);
     }
-    let Some(kind) = kind else { return uv::run(args, &lock, &targets, output) };
+    let how = How::of(args);
+    let files = match made(args, &lock, &targets)? {
+        Made::Files(files) => files,
+        Made::Text(text) => {
+            let file = Rendered::on_stdout(kind.map_or("uv", Kind::word));
+            output.report(&voices("render", &lock, &[file], Exit::Done))?;
+            output.data(&text)?;
+            return Ok(Exit::Done);
+        }
+    };
+    let exit = place(&files, how, &lock, output)?;
+    if args.explain_size {
+        output.talk(size::account(&lock, &targets)?.trim_end());
+    } else if kind == Some(Kind::Dockerfile) && !how.has_place() {
+        size::tell(&lock, &targets, output);
+    }
+    Ok(exit)
+}
+
+/// Compares files of several kinds at once, as `render --check` does one.
+///
+/// # Errors
+/// Those of [`run`].
+pub fn check(list: &[Render], project: &Path, output: &Output) -> Result<Exit, Error> {
+    let lock = Lockfile::read(&lock_path(project))?;
+    let mut files = Vec::new();
+    for args in list {
+        fitting(args, kind_of(args.kind))?;
+        if let Made::Files(more) = made(args, &lock, &chosen(args, &lock)?)? {
+            files.extend(more);
+        }
+    }
+    place(&files, How::comparing(true), &lock, output)
+}
+
+/// What is rendered.
+enum Made {
+    /// Files with their places.
+    Files(Vec<File>),
+    /// A text for standard output.
+    Text(String),
+}
+
+fn made(args: &Render, lock: &Lockfile, targets: &[&Target]) -> Result<Made, Error> {
+    let Some(kind) = kind_of(args.kind) else { return uv::made(args, lock, targets) };
     let template = args.template.as_deref().map(template).transpose()?;
     let image = args.image.as_deref().map(str::parse::<ImageName>).transpose().map_err(|err| {
         usage(&err.to_string(), "give --image the name that the built image is pushed or pulled by")
     })?;
     if let Some(name) = image.as_ref().filter(|name| name.is_whole() && targets.len() > 1) {
         return Err(usage(
-            &format!(
-                "`{name}` names one image, and there are several targets: {}",
-                names(&targets)
-            ),
+            &format!("`{name}` names one image, and there are several targets: {}", names(targets)),
             "leave out the tag, so that each target gets its own, or choose one with --target",
         ));
     }
@@ -124,33 +166,24 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
         _ => None,
     };
     let files = match (folder, &args.output) {
-        (Some(folder), _) => files(kind, &lock, &targets, &options, how, (&args.project, &folder))?,
+        (Some(folder), _) => files(kind, lock, targets, &options, how, (&args.project, &folder))?,
         (None, Some(path)) if kind == Kind::Dockerfile => {
-            dockerfile::files(path.clone(), &lock, &targets, &options, how)?
+            dockerfile::files(path.clone(), lock, targets, &options, how)?
         }
         (None, path) => {
             if kind.each() {
-                one(kind, &targets, args, &options)?;
+                one(kind, targets, args, &options)?;
             }
             let options = Options {
                 depth: args.output.as_deref().and_then(|path| depth(path, &args.project)),
                 ..options
             };
-            let text = render::render(kind, &lock, &targets, &options)?;
-            let Some(path) = path else {
-                output.data(&text)?;
-                return Ok(Exit::Done);
-            };
+            let text = render::render(kind, lock, targets, &options)?;
+            let Some(path) = path else { return Ok(Made::Text(text)) };
             vec![File::new(path.clone(), text, kind.word())]
         }
     };
-    let exit = place(&files, how, &lock, output)?;
-    if args.explain_size {
-        output.talk(size::account(&lock, &targets)?.trim_end());
-    } else if kind == Kind::Dockerfile && !how.has_place() {
-        size::tell(&lock, &targets, output);
-    }
-    Ok(exit)
+    Ok(Made::Files(files))
 }
 
 fn usage(message: &str, help: &str) -> Error {

@@ -11,7 +11,7 @@ use crate::cli::output::{Output, write_new, write_whole};
 use crate::error::{Error, Exit};
 use crate::lock::Lockfile;
 use crate::report::lock::{Rendered, State, differences, findings, rendered};
-use crate::report::{Found, slashed};
+use crate::report::{Found, markdown, slashed};
 
 /// Stands in the first lines of every file that is ours as a whole.
 const MARK: &str = "Written by gpuseal from gpuseal.lock";
@@ -227,7 +227,7 @@ pub(super) fn place(
     }
     let fresh = findings(&compared).is_empty();
     let exit = if fresh { Exit::Done } else { Exit::No };
-    output.answer_as_it_is(&voices("render", lock, &compared, exit))?;
+    output.answer_as_it_is(&voices("render", lock, &compared, output.ending(exit)))?;
     if tell_stale(&compared, output) {
         output.talk(
             "help: run the same command without --check; what was changed by hand takes --force as well",
@@ -307,7 +307,7 @@ pub fn tell_stale(files: &[Rendered], output: &Output) -> bool {
         output.talk(format_args!("{}[{}]: {}", finding.severity, finding.code, finding.message));
     }
     // Between annotations a difference would be read as more of them.
-    if output.format == Format::Github && !findings.is_empty() {
+    if output.format == Format::Github && !output.aloud && !findings.is_empty() {
         output.talk(differences(files).trim_end());
     }
     !findings.is_empty()
@@ -325,6 +325,8 @@ pub fn voices<'a>(
         Format::Human => differences(files),
         Format::Json => rendered(lock, files),
         Format::Github => found.github(),
+        Format::Sarif => found.sarif(),
+        Format::Markdown => markdown::rendered(&found, lock, files),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::error::{Error, Exit};
 use crate::lock::{Lockfile, Target};
 use crate::render;
 use crate::render::size::{Size, explain};
-use crate::report::{Found, size};
+use crate::report::{Found, markdown, size};
 
 /// Lines before a build; fleets have more targets than anybody reads.
 const MOST: usize = 10;
@@ -31,6 +31,8 @@ pub fn answer(lock: &Lockfile, targets: &[&Target], output: &Output) -> Result<(
         Format::Human => size::human(&sizes),
         Format::Json => size::json(lock, &sizes),
         Format::Github => found.github(),
+        Format::Sarif => found.sarif(),
+        Format::Markdown => markdown::plain(&found, "ok", &size::human(&sizes)),
     })
 }
 

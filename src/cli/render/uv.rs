@@ -1,9 +1,8 @@
 //! `gpuseal render uv`: a fragment, or an edit of the project's pyproject.toml.
 
-use super::place::{File, How, in_its_line_ends, place};
-use super::{Render, usage};
-use crate::cli::output::Output;
-use crate::error::{Error, Exit};
+use super::place::{File, How, in_its_line_ends};
+use super::{Made, Render, usage};
+use crate::error::Error;
 use crate::lock::{Lockfile, Target};
 use crate::render::export::uv;
 use crate::requirements::in_project;
@@ -12,36 +11,23 @@ use crate::requirements::project::Files;
 /// Largest pyproject.toml that is edited, in bytes.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 
-pub(super) fn run(
-    args: &Render,
-    lock: &Lockfile,
-    targets: &[&Target],
-    output: &Output,
-) -> Result<Exit, Error> {
+pub(super) fn made(args: &Render, lock: &Lockfile, targets: &[&Target]) -> Result<Made, Error> {
     if args.write {
-        return edited(args, lock, targets, output);
+        return Ok(Made::Files(vec![edited(args, lock, targets)?]));
     }
     let text = uv::fragment(lock, targets)?;
     match &args.output {
-        Some(path) => place(&[File::new(path.clone(), text, "uv")], How::of(args), lock, output),
+        Some(path) => Ok(Made::Files(vec![File::new(path.clone(), text, "uv")])),
         None if How::of(args).has_place() => Err(usage(
             "`uv` is a part of pyproject.toml and no file of its own",
             "take the project's with --write, or a file that you name with -o",
         )),
-        None => {
-            output.data(&text)?;
-            Ok(Exit::Done)
-        }
+        None => Ok(Made::Text(text)),
     }
 }
 
 /// `--write`
-fn edited(
-    args: &Render,
-    lock: &Lockfile,
-    targets: &[&Target],
-    output: &Output,
-) -> Result<Exit, Error> {
+fn edited(args: &Render, lock: &Lockfile, targets: &[&Target]) -> Result<File, Error> {
     let path = in_project(&args.project, "pyproject.toml");
     if !path.is_file() {
         return Err(usage(
@@ -53,5 +39,5 @@ fn edited(
     Files::of(&args.project)?.read(&path, MAX_BYTES)?.toml()?;
     let old = fs_err::read_to_string(&path)?;
     let new = in_its_line_ends(&old, |body| uv::edit(body, lock, targets, args.force))?;
-    place(&[File::edited(path, new, "uv")], How::of(args), lock, output)
+    Ok(File::edited(path, new, "uv"))
 }
