@@ -445,41 +445,39 @@ fn span(text: &Element) -> (f64, f64) {
 
 #[test]
 fn labels_stay_in_their_places() {
+    let narrow = "2.6.0+cu126".parse().expect("a version");
+    let mut charts = vec![Chart::new(&MATRIX, Platform::LinuxArm64, Some(&narrow), false)];
     for platform in PLATFORMS {
-        for brief in [true, false] {
-            let list = sound(&drawn(platform, brief).0);
-            let number =
-                |e: &Element, key: &str| e.attributes[key].parse::<f64>().expect("a number");
-            let (wide, tall) = (number(&list[1], "width"), number(&list[1], "height"));
-            // Texts of a line, from left to right.
-            let mut by_line: BTreeMap<u64, Vec<(f64, f64, &str)>> = BTreeMap::new();
-            for text in list.iter().filter(|e| e.name == "text") {
-                let ((from, to), y) = (span(text), number(text, "y"));
-                assert!(from >= 0.0 && to <= wide && y < tall, "`{}` is cut off", text.text);
-                #[allow(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "0 to 2000"
-                )]
-                by_line.entry(y as u64).or_default().push((from, to, &text.text));
-                let around = &list[text.within];
-                if around.name == "g" {
-                    let field = &list[around.inside[0]];
-                    let (x, top) = (number(field, "x"), number(field, "y"));
-                    let right = x + number(field, "width");
-                    assert!(
-                        from >= x && to <= right,
-                        "`{}`: {from}-{to} in {x}-{right}",
-                        text.text
-                    );
-                    assert!(y - 9.0 >= top && y + 2.0 <= top + number(field, "height"), "{y}");
-                }
+        charts.extend([true, false].map(|brief| Chart::new(&MATRIX, platform, None, brief)));
+    }
+    for chart in charts {
+        let list = sound(&chart::svg(&chart));
+        let number = |e: &Element, key: &str| e.attributes[key].parse::<f64>().expect("a number");
+        let (wide, tall) = (number(&list[1], "width"), number(&list[1], "height"));
+        // Texts of a line, from left to right.
+        let mut by_line: BTreeMap<u64, Vec<(f64, f64, &str)>> = BTreeMap::new();
+        for text in list.iter().filter(|e| e.name == "text") {
+            let ((from, to), y) = (span(text), number(text, "y"));
+            assert!(from >= 0.0 && to <= wide && y < tall, "`{}` is cut off", text.text);
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "0 to 2000"
+            )]
+            by_line.entry(y as u64).or_default().push((from, to, &text.text));
+            let around = &list[text.within];
+            if around.name == "g" {
+                let field = &list[around.inside[0]];
+                let (x, top) = (number(field, "x"), number(field, "y"));
+                let right = x + number(field, "width");
+                assert!(from >= x && to <= right, "`{}`: {from}-{to} in {x}-{right}", text.text);
+                assert!(y - 9.0 >= top && y + 2.0 <= top + number(field, "height"), "{y}");
             }
-            for line in by_line.values_mut() {
-                line.sort_by(|a, b| a.0.total_cmp(&b.0));
-                for pair in line.windows(2) {
-                    assert!(pair[0].1 <= pair[1].0, "`{}` runs into `{}`", pair[0].2, pair[1].2);
-                }
+        }
+        for line in by_line.values_mut() {
+            line.sort_by(|a, b| a.0.total_cmp(&b.0));
+            for pair in line.windows(2) {
+                assert!(pair[0].1 <= pair[1].0, "`{}` runs into `{}`", pair[0].2, pair[1].2);
             }
         }
     }

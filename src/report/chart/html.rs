@@ -64,7 +64,7 @@ pub fn html(chart: &Chart<'_>) -> String {
 fn cards(chart: &Chart<'_>, page: &mut String) {
     page.push_str(
         "<div class=\"w\" tabindex=\"0\" role=\"region\" aria-labelledby=\"cards\">\n<table>\n<caption id=\"cards\">In a cell: how it runs; the oldest driver; the CUDA builds \
-         that run from this driver on; after + the builds that want a newer one. A release leads to its builds below.</caption>\n<thead>\n<tr><th scope=\"col\">torch</th>",
+         that run from this driver on; after + those that want a newer one, after ? those nobody has read. A release leads to its builds below.</caption>\n<thead>\n<tr><th scope=\"col\">torch</th>",
     );
     for column in &chart.columns {
         let name = escaped(&column.generation.name).replace('/', "/<wbr/>");

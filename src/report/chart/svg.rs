@@ -7,6 +7,8 @@ use crate::report::matrix_line;
 use crate::resolve::physics::DriverFit;
 
 const MARGIN: usize = 20;
+/// Least width between the margins: that of the longest line.
+const WIDTH: usize = 1080;
 /// Width of the heads of rows.
 const HEAD: usize = 100;
 /// Width of a cell: `525.60.13` beside a letter, in the widest of the fonts that will be found.
@@ -61,7 +63,7 @@ fn lines(text: &str) -> String {
 
 /// The chart as an SVG document.
 pub fn svg(chart: &Chart<'_>) -> String {
-    let width = (HEAD + CELL * chart.columns.len()).max(960) + 2 * MARGIN;
+    let width = (HEAD + CELL * chart.columns.len()).max(WIDTH) + 2 * MARGIN;
     let mut canvas = Canvas(String::new());
     let mut y = MARGIN + 20;
     canvas.text(MARGIN, y, "t", &chart.title());
@@ -70,7 +72,7 @@ pub fn svg(chart: &Chart<'_>) -> String {
         MARGIN,
         y,
         "s",
-        "In a cell: how it runs; the oldest driver; the CUDA builds that run from this driver on; after + the builds that want a newer one.",
+        "In a cell: how it runs; the oldest driver; the CUDA builds that run from it on; after + those that want a newer one, after ? those nobody has read.",
     );
     y = heads(chart, &mut canvas, y + 12);
     let cells = chart.rows.iter().flat_map(|row| &row.cells);
@@ -222,6 +224,6 @@ fn notes(chart: &Chart<'_>) -> Vec<String> {
     vec![
         "Floors are those of the generation: a card that came out later needs the first driver that lists it. `gpuseal check --torch 2.9.1+cu128 --gpu l40s --driver 550` knows each.".into(),
         "* built, but not in the announced list. Cards that no release here serves, and Jetson modules, whose drivers come with JetPack, are left out.".into(),
-        format!("{}; drawn by `{MARK}`; every field holds its reason and source as a tooltip.", matrix_line(chart.matrix)),
+        format!("{}; drawn by `{MARK}`; opened by itself, each field shows its reason and source under the pointer.", matrix_line(chart.matrix)),
     ]
 }
