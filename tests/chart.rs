@@ -397,10 +397,12 @@ fn text_has_contrast() {
             assert!(style.contains(ink), "{ink}");
             // Light grounds: what text stands on, lines of patterns too.
             for ground in colours(&style).iter().filter(|c| brightness(c) > 0.3) {
-                let dotted = ink == "4b535d" && ["cda3c8", "f3cf86"].contains(&ground.as_str());
-                let least = if dotted { 3.0 } else { 4.5 };
+                // The softer ink stands on no pattern.
+                if ink == "4b535d" && ["cda3c8", "f3cf86"].contains(&ground.as_str()) {
+                    continue;
+                }
                 let contrast = (brightness(ground) + 0.05) / (brightness(ink) + 0.05);
-                assert!(contrast >= least, "#{ink} on #{ground}: {contrast:.1}");
+                assert!(contrast >= 4.5, "#{ink} on #{ground}: {contrast:.1}");
             }
         }
     }

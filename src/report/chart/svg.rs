@@ -162,7 +162,10 @@ fn release(chart: &Chart<'_>, row: &Row<'_>, canvas: &mut Canvas, y: usize, tall
         let _ = writeln!(canvas.0, "<g>");
         canvas.field(state.class(), (x, y), (CELL, tall), &format!("{told}\n{why}"));
         match cell.floor() {
-            None => canvas.text(x + CELL / 2, y + tall / 2 + 5, "l m s", state.letter()),
+            None => {
+                let class = if state == State::No { "l m s" } else { "l m" };
+                canvas.text(x + CELL / 2, y + tall / 2 + 5, class, state.letter());
+            }
             Some(floor) => {
                 canvas.text(x + 5, y + 18, "l", state.letter());
                 canvas.text(x + CELL - 5, y + 18, "b e", &floor.to_string());
