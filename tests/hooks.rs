@@ -236,11 +236,12 @@ fn the_index_of_the_commit_is_asked() {
     let script =
         write(at, ".git/hooks/pre-commit", "#!/bin/sh\nexec \"$GPUSEAL\" resolve --hook\n");
     fs_err::set_permissions(script, std::fs::Permissions::from_mode(0o755)).expect("a mode");
-    let commit = |args: &[&str]| {
+    let commit_in = |at: &Path, args: &[&str]| {
         let env = [("GPUSEAL", env!("CARGO_BIN_EXE_gpuseal")), ("NO_COLOR", "1")];
         let done = git_with(at, &[&["commit", "-qm", "x"], args].concat(), &env);
         (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
     };
+    let commit = |args: &[&str]| commit_in(at, args);
     let (done, said) = commit(&[]);
     assert!(!done && said.contains("not in git's index"), "{said}");
     git(at, &["add", "gpuseal.lock"]);
@@ -259,14 +260,12 @@ fn the_index_of_the_commit_is_asked() {
     git(at, &["worktree", "add", "-q", "second"]);
     let second = at.join("second");
     rewrite(&second, "gpuseal.yaml", "2.9.1", "2.8.0");
-    let env = [("GPUSEAL", env!("CARGO_BIN_EXE_gpuseal")), ("NO_COLOR", "1")];
-    let done = git_with(&second, &["commit", "-qam", "x"], &env);
-    assert!(
-        String::from_utf8_lossy(&done.stdout).contains("-> \"2.8.0\"") || !done.status.success()
-    );
+    let (done, said) = commit_in(&second, &["-a"]);
+    assert!(!done && said.contains("error[lock-stale]"), "{said}");
     run(&second, &["lock", "--offline"]).says(0, &["wrote"]);
-    let done = git_with(&second, &["commit", "-qam", "x"], &env);
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let (done, said) = commit_in(&second, &["gpuseal.yaml"]);
+    assert!(!done && said.contains("git add gpuseal.lock"), "{said}");
+    assert_eq!(commit_in(&second, &["-a"]), (true, String::new()));
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -325,8 +324,8 @@ fn the_pattern_names_every_file_that_is_looked_for() {
     names.retain(|name| name.chars().any(char::is_alphanumeric));
     let is_read = |name: &str| {
         let place = folder(&[]);
-        write(place.path(), name, "");
-        // An empty lock is a broken one; whoever says so has read it.
+        // No text of any format; whoever says so has read it.
+        write(place.path(), name, "{\0");
         project::folder(place.path()).map_or(true, |project| !project.files.is_empty())
     };
     for must in ["pyproject.toml", "uv.lock", "Dockerfile", "pylock.toml", ".python-version"] {
