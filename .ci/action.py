@@ -14,6 +14,8 @@ import ssl
 import subprocess
 import sys
 
+import yaml
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CHECKOUT = re.search(r"actions/checkout@(\S+)", (ROOT / ".ci/action.yml").read_text())[1]
 EXAMPLES = ROOT / "examples/workflows"
@@ -63,7 +65,6 @@ class Act:
         self.work, self.action = work, action
         self.count = 0
         # Nothing of the user's: neither their ~/.actrc nor their settings of curl and git.
-        (work / "home").mkdir(exist_ok=True)
         rust = {name: os.environ.get(name, str(pathlib.Path.home() / at)) for name, at in (("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup"))}
         keep = ("PATH", "LANG", "TMPDIR", "SSL_CERT_FILE", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
         self.environment = {name: os.environ[name] for name in keep if name in os.environ}
@@ -79,7 +80,7 @@ class Act:
             ref: name for name, ref in re.findall(r"uses: ((?:actions|github)/[\w-]+)[\w/-]*@(\w+)", workflow.read_text())
         }
         command = ["act", event, "--json", "-W", str(workflow), "--no-cache-server", "--action-offline-mode", "--no-skip-checkout"]
-        command += ["--action-cache-path", str(self.work / tools), "--local-repository", f"gpuseal/gpuseal@v0.1.0={self.action}"]
+        command += ["--action-cache-path", str(self.work / tools), "--local-repository", f"gpuseal/gpuseal@v0={self.action}"]
         for machine in ("ubuntu-24.04", "ubuntu-24.04-arm", "self-hosted"):
             command += ["-P", f"{machine}=-self-hosted"]
         for ref, name in pins.items():
@@ -209,7 +210,7 @@ def cases(archive):
     check = {"mode": "check", "torch": "2.6.0+cu124", "gpu": "rtx5090", "driver": "570.86.16"}
     all_of_it = [
         case("resolve", "good", 0, "ok", inputs={"mode": "resolve"}, changed="false", targets=["train", "edge"], summary=["train", "edge", "H100", "cu130"]),
-        case("resolve without a mode", "good", 0, "ok", targets=["train", "edge"]),
+        case("an empty mode", "good", 2, log=["lock-check"]),
         case("one target", "good", 0, "ok", inputs={"mode": "resolve", "target": "edge"}, targets=["edge"]),
         case("no summary", "good", 0, "ok", inputs={"mode": "resolve", "summary": "false"}, summary=None),
         case("unsatisfiable", "unsatisfiable", 1, "unsatisfiable", inputs={"mode": "resolve", "project": "sub"},
@@ -481,22 +482,45 @@ def hashed(file):
     return hashlib.sha256(hashlib.sha256(file.read_bytes()).digest()).hexdigest()
 
 
+def tagged(work, source, files):
+    """What the release workflow makes of a tag: one commit more, under the name that users write."""
+    shell("git", "init", "--quiet", "--initial-branch", "main", at=source)
+    shell("git", "add", "--all", "--force", at=source)
+    shell("git", *NOBODY, "commit", "--quiet", "--message", "the release", at=source)
+    shell("git", "tag", "v0.1.0", at=source)
+    remote = work / "release.git"
+    shell("git", "init", "--quiet", "--bare", str(remote))
+    shell("git", "remote", "add", "origin", str(remote), at=source)
+    (work / "SHA256SUMS").write_text("".join(f"{digest(file)}  {file.name}\n" for file in files))
+    steps = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]["checksums"]["steps"]
+    [script] = [step["run"] for step in steps if step.get("name") == "Tag the action"]
+    names = {"BRANCH": "checksums-v0.1.0", "GITHUB_REF_NAME": "v0.1.0", "SUMS": str(work / "SHA256SUMS"), "TOLD": str(work)}
+    path = f"{work / 'stubs/bin'}:{os.environ['PATH']}"
+    shell("env", *(f"{k}={v}" for k, v in names.items()), f"PATH={path}", f"HOME={work / 'home'}", "bash", "-eo", "pipefail", "-c", script, at=source)
+    log = (work / "programs").read_text()
+    assert "gh pr create --head checksums-v0.1.0 --title action: the checksums of v0.1.0" in log, log
+    shell("git", "clone", "--quiet", "--branch", "v0", str(remote), str(work / "action"))
+    changed = subprocess.run(["git", "diff", "--stat", "v0.1.0..v0"], cwd=source, check=True, capture_output=True, text=True).stdout
+    assert ".github/action/checksums.txt | 1 +" in changed and "1 file changed" in changed, changed
+    return work / "action"
+
+
 def main(work, gpuseal, archive, wheel):
     stubs(work)
+    (work / "home").mkdir()
     samples(work, gpuseal)
-    # The action as its repository would be downloaded; with a release in it, and as it is.
+    # The action as its repository would be downloaded, and what becomes of it by a release.
     source, released = work / "source", work / "released"
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout.decode().split("\0")
     for name in filter(None, listed):
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, source / name)
+    action = tagged(work, shutil.copytree(source, work / "tagged"), [archive, wheel])
     # act copies it for every job: what an installed program needs of it is a few files.
     for name in ("action.yml", "Cargo.toml", ".github/action/install", ".github/action/checksums.txt"):
         (released / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(source / name, released / name)
-    known = released / ".github/action/checksums.txt"
-    known.write_text(f"{known.read_text()}{digest(archive)}  {archive.name}\n")
+        shutil.copy2(action / name, released / name)
     act = Act(work, released)
     installing(act, work, archive, wheel)
     modes(act, work, archive)
