@@ -168,7 +168,7 @@ fn rendered_files_are_kept_and_told() {
         1,
         &[
             "error: not what the lock renders, and now written: `Dockerfile`, `.dockerignore`",
-            "help: look at it, then `git add .dockerignore Dockerfile`",
+            "help: look at it, then `git add Dockerfile .dockerignore`",
         ],
     );
     let first = fs_err::read(at.join("Dockerfile")).expect("a Dockerfile");
@@ -206,7 +206,7 @@ fn kinds_of_several_files_and_places_of_the_users() {
     support::filled::fill(at);
     git(at, &["add", "."]);
     let pylock = ["render", "--hook", "pylock"];
-    hook(at, &pylock).says(1, &["git add pylock.edge.toml pylock.train.toml"]);
+    hook(at, &pylock).says(1, &["git add pylock.train.toml pylock.edge.toml"]);
     git(at, &["add", "pylock.edge.toml"]);
     hook(at, &pylock).says(1, &["not in git's index as it stands here: `pylock.train.toml`"]);
     git(at, &["add", "."]);
@@ -223,6 +223,25 @@ fn kinds_of_several_files_and_places_of_the_users() {
     hook(at, &["render", "--hook", "k8s", "-o", "-"]).says(2, &["--hook keeps a file"]);
     hook(at, &["render", "--hook", "uv"]).says(2, &["take the project's with --write"]);
     hook(at, &["render", "--hook", "dockerfile", "--check"]).says(2, &["cannot be used with"]);
+}
+
+/// git looks at a link, and not behind it: what lies there is no part of the repository.
+#[cfg(unix)]
+#[test]
+fn what_git_cannot_see_is_not_passed() {
+    let place = locked();
+    let at = place.path();
+    git(at, &["add", "gpuseal.lock"]);
+    let other = folder(&[("gpuseal.yaml", WISHES)]);
+    run(other.path(), &["lock", "--offline"]).says(0, &["wrote"]);
+    std::os::unix::fs::symlink(other.path(), at.join("link")).expect("a link");
+    let project = |name: &str| hook(at, &["resolve", "--hook", "--project", name]);
+    project("link").says(1, &["not in git's index as it stands here: `link/gpuseal.lock`"]);
+    fs_err::create_dir(at.join("inner")).expect("a folder");
+    write(at, "inner/gpuseal.yaml", WISHES);
+    git(&at.join("inner"), &["init", "-q"]);
+    run(&at.join("inner"), &["lock", "--offline"]).says(0, &["wrote"]);
+    project("inner").says(1, &["`inner/gpuseal.lock`"]);
 }
 
 /// git tells a hook by the environment which index it commits: with `-a`, and with names on the command

@@ -82,13 +82,13 @@ pub fn committed(wrote: &[&Path], all: &[&Path], output: &Output) -> Result<Exit
             None
         }
     };
-    let left: Vec<&Path> = left_out.iter().flatten().map(Path::new).collect();
-    let message = match (wrote, left.as_slice()) {
+    let left = left_out.as_deref().unwrap_or_default();
+    let message = match (wrote, left) {
         ([], []) => return Ok(Exit::Done),
         ([], left) => format!("not in git's index as it stands here: {}", names(left)),
         (wrote, _) => format!("not what the lock renders, and now written: {}", names(wrote)),
     };
-    let add = if left_out.is_some() { &left } else { wrote };
+    let add = if left_out.is_some() { left } else { wrote };
     let help = match add {
         // The index had it right, and the folder did not.
         [] => "commit again".into(),
@@ -107,23 +107,35 @@ fn git_add(paths: &[&Path]) -> String {
     format!("git add {}", words.collect::<Vec<_>>().join(" "))
 }
 
-/// Those of the files that git's index does not hold as they stand in the folder, by the names that git
-/// has for them here. In a hook git says by the environment which index is committed.
-fn left_out(files: &[&Path]) -> Result<Vec<String>, String> {
-    // Names are names, and nothing that git watches with is started for a few of them.
-    let mut words: Vec<&OsStr> = ["--literal-pathspecs", "-c", "core.fsmonitor=false", "ls-files"]
-        .iter()
-        .chain(&["-z", "--others", "--modified", "--"])
-        .map(OsStr::new)
-        .collect();
+/// Those of the files that git's index does not hold as they stand in the folder.
+fn left_out<'p>(files: &[&'p Path]) -> Result<Vec<&'p Path>, String> {
+    if holds(files)? {
+        return Ok(Vec::new());
+    }
+    let mut left = Vec::new();
+    for file in files {
+        if !holds(&[file])? {
+            left.push(*file);
+        }
+    }
+    Ok(left)
+}
+
+/// Whether git's index holds all of the files as they stand. In a hook git says by the environment which
+/// index is committed.
+fn holds(files: &[&Path]) -> Result<bool, String> {
+    // Names are names, and nothing that git watches folders with is started for a few of them.
+    let options = ["--literal-pathspecs", "-c", "core.fsmonitor=false", "ls-files"];
+    let listed = ["-z", "-t", "--cached", "--modified", "--"];
+    let mut words: Vec<&OsStr> = options.iter().chain(&listed).map(OsStr::new).collect();
     words.extend(files.iter().map(|file| file.as_os_str()));
     let ran = child::run("git", &words, "", LONGEST).map_err(|err| format!("`git`: {err}"))?;
     if !ran.success() {
         let said = ran.stderr.lines().next().unwrap_or("it did not end in time");
         return Err(crate::domain::shown(said));
     }
-    let mut names: Vec<String> = ran.stdout.split_terminator('\0').map(str::to_owned).collect();
-    // What is in conflict has several entries.
-    names.dedup();
-    Ok(names)
+    // What is modified, or in conflict, has a further entry with another tag.
+    let mut entries = ran.stdout.split_terminator('\0');
+    let known = entries.clone().count() == files.len();
+    Ok(known && entries.all(|entry| entry.starts_with("H ")))
 }
