@@ -248,10 +248,8 @@ def judge(of, log, told, work):
     outputs = json.loads((at / "outputs.json").read_text())
     code = outputs["exit-code"]
     seen = f"{outputs}\n{log.text()}"
-    hostile = name.startswith("hostile")
-    expected = {"doctor": "013"}.get(name, "12" if of["exit_code"] is None else str(of["exit_code"]))
-    if name in ("hostile summary", "hostile project"):
-        expected += "0"
+    # Without an exit code of their own: whether this machine is sound, and a word that is none, or unknown.
+    expected = str(of["exit_code"]) if of["exit_code"] is not None else "013" if name == "doctor" else "125"
     assert code and code in expected, seen
     assert (at / "outcome").read_text() == ("success" if code == "0" else "failure"), seen
     assert set(outputs) == {"lock-digest", "changed", "targets", "matrix", "report-path", "sarif-path", "verdict", "exit-code"}, seen
@@ -264,11 +262,13 @@ def judge(of, log, told, work):
         assert [row["target"] for row in rows] == of["targets"], seen
         for row in rows:
             assert set(row) == {"target", "platform", "python", "torch", "cuda", "gpus", "driver"}, row
-            assert row["platform"].startswith("linux/") and re.match(r"\d+\.\d+\.\d+\+cu\d+$", row["torch"]), row
+            assert row["platform"].startswith("linux/") and re.match(r"\d+\.\d+\.\d+(\+cu\d+)?$", row["torch"]), row
     files = (at / "files").read_text().splitlines()
     assert not set(of["files"]) - set(files), files
-    if "gpuseal.lock" in " ".join(files) and not hostile and of["sample"] not in ("unlocked",) and code != "2" and inputs.get("mode") not in ("check", "doctor"):
-        assert outputs["lock-digest"] == digest(work / "samples" / of["sample"] / "gpuseal.lock"), seen
+    lock = work / "samples" / of["sample"] / "gpuseal.lock"
+    if lock.exists():
+        # Empty where it was about no lock.
+        assert outputs["lock-digest"] in [f"sha256:{digest(lock)}"] + [""] * (not of["targets"]), seen
     assert not any("pwned" in file for file in files), files
 
     annotations = log.annotations()
@@ -283,6 +283,8 @@ def judge(of, log, told, work):
     # What was forged is neither a line of its own nor a command.
     assert not [a for a in annotations if a[4].startswith("forged")], seen
     assert not {"stop-commands", "set-env"} & log.commands(), seen
+    # GitHub finds commands of the old kind anywhere in a line.
+    assert not [line for line in log.lines if line.get("raw_output") and "##[" in line["msg"]], seen
 
     if of["summary"] is None:
         assert not log.summary(), seen
@@ -316,8 +318,13 @@ def modes(act, work, archive):
     rows = [{"name": c["name"], "sample": c["sample"], "archive": str(archive)} | (c["inputs"] or {}) for c in wanted]
     code, log, told = act.run(ROOT / ".ci/action.yml", {}, limit=400, CASES=json.dumps({"include": rows}))
     assert code == 0, log.text()
+    wrong = []
     for of in wanted:
-        judge(of, log.of(of["name"]), told, work)
+        try:
+            judge(of, log.of(of["name"]), told, work)
+        except AssertionError as err:
+            wrong.append(f"== {of['name']}: line {err.__traceback__.tb_next.tb_lineno}\n{err}")
+    assert not wrong, "\n".join(wrong)
     assert not list(work.rglob("pwned")), "a word of the caller was run"
     print(f"{len(wanted)} cases of modes and hostile words")
 
