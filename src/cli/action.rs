@@ -149,6 +149,7 @@ fn work(output: &Output) -> Result<(Exit, Option<PathBuf>), Error> {
     let flags = flags(mode)?;
     let project = input("project")?.map_or_else(|| PathBuf::from("."), PathBuf::from);
     if mode == RenderCheck {
+        output.command.set("render");
         let list = renders(&flags)?;
         let exit = render::check(&list, &project, output).unwrap_or_else(|err| {
             output.error(&err);
@@ -294,7 +295,9 @@ fn parsed(line: impl Iterator<Item = String>) -> Result<Cli, Error> {
             }
             _ => String::new(),
         };
-        let lines: Vec<_> = words.lines().map(|line| shown(line.trim())).collect();
-        Error::Usage { message: format!("{input}{}", lines.join(" ").trim()), help: None }
+        // What was given stands in it as it is.
+        let words = words.replace(char::is_control, " ");
+        let words: Vec<_> = words.split_whitespace().take(60).collect();
+        Error::Usage { message: format!("{input}{}", words.join(" ")), help: None }
     })
 }

@@ -145,6 +145,24 @@ pub enum Command {
     HostProbe(HostProbe),
 }
 
+impl Command {
+    /// The name of a command whose answer has voices; `None` of one that writes a text of its own.
+    pub const fn answers(&self) -> Option<&'static str> {
+        match self {
+            Self::Resolve(_) => Some("resolve"),
+            Self::Inputs(_) => Some("inputs"),
+            Self::Check(_) => Some("check"),
+            Self::Lock(_) => Some("lock"),
+            Self::Render(_) => Some("render"),
+            Self::Doctor(_) => Some("doctor"),
+            Self::Diagnose(_) => Some("diagnose"),
+            Self::Why(_) => Some("why"),
+            Self::Explain(_) => Some("explain"),
+            _ => None,
+        }
+    }
+}
+
 /// Machines that the image is to run on.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Machines {

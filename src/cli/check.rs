@@ -1,5 +1,7 @@
 //! `gpuseal check`
 
+use std::path::Path;
+
 use super::args::{Check, Format, Wanted};
 use super::asked;
 use super::output::Output;
@@ -8,7 +10,7 @@ use crate::domain::{Code, DriverSpec, Finding, PythonVersion, shown};
 use crate::error::{Error, Exit};
 use crate::matrix::Matrix;
 use crate::report::{Found, human, json_v1, markdown};
-use crate::requirements::{Allow, Need, Requirements};
+use crate::requirements::{Allow, Need, Requirements, in_project};
 use crate::resolve::case::{BaseImage, Case, Driver, Index, Libc};
 use crate::resolve::{Unplaced, judge, place_gpu};
 
@@ -38,10 +40,11 @@ pub fn run(args: &Check, matrix: &Matrix, output: &Output) -> Result<Exit, Error
     };
     let found =
         Found::new("check", output.ending(exit), Some(matrix)).with("", None, &judgement.findings);
-    let found = match &args.project {
-        Some(project) => found.of_project(project),
-        None => found,
-    };
+    let project = args.project.as_deref().unwrap_or(Path::new("."));
+    let config = in_project(project, "gpuseal.yaml");
+    let of_it = args.project.is_some() || args.target.is_some();
+    let found = if of_it && config.is_file() { found.about(&config) } else { found };
+    let found = found.of_project(project);
     output.answer(&|format| match format {
         Format::Human => human::check(&judgement, matrix),
         Format::Json => json_v1::check(&judgement, given.as_deref(), matrix),

@@ -13,6 +13,7 @@ use crate::host::{Facts, Look, collect};
 use crate::lock::Lockfile;
 use crate::matrix::Matrix;
 use crate::report::{Found, doctor as voice};
+use crate::requirements::in_project;
 use crate::resolve::Outcome;
 
 /// Longest record that is read: a machine with many cards and packages has some hundred kilobytes.
@@ -39,6 +40,11 @@ pub fn run(args: &Doctor, matrix: &Matrix, output: &Output) -> Result<Exit, Erro
     let exit = exit(&report);
     let found =
         Found::new("doctor", output.ending(exit), Some(matrix)).with("", None, report.findings());
+    let about = [lock::lock_path(&args.project), in_project(&args.project, "gpuseal.yaml")];
+    let found = match about.into_iter().chain(args.facts.clone()).find(|file| file.is_file()) {
+        Some(file) => found.about(&file),
+        None => found,
+    };
     let voices = |format| match format {
         Format::Human => voice::human(&report, matrix),
         Format::Json => voice::json(&report, &facts, matrix),

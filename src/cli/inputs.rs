@@ -44,7 +44,11 @@ pub fn run(args: &Inputs, matrix: &Matrix, output: &Output) -> Result<Exit, Erro
         Format::Github => found.github(),
         Format::Sarif => found.sarif(),
         Format::Markdown => {
-            let verdict = if exit == Exit::Done { "ok" } else { "input-conflict" };
+            let verdict = match exit {
+                Exit::Done if project.files.is_empty() => "nothing to read",
+                Exit::Done => "ok",
+                _ => "input-conflict",
+            };
             markdown::folded(&found, verdict, "What was read", &inputs.human(matrix))
         }
     })?;

@@ -20,6 +20,12 @@ use crate::requirements::TorchWish;
 /// # Errors
 /// A matrix that cannot be read.
 pub fn run(args: &MatrixCommand, global: &Global, output: &Output) -> Result<Exit, Error> {
+    if matches!(output.format, Format::Sarif | Format::Markdown) {
+        return Err(Error::Usage {
+            message: "the matrix is told as text or JSON".into(),
+            help: Some("choose --format human or json".into()),
+        });
+    }
     let load = || Matrix::load(global.matrix.as_deref(), &global.overlay);
     match args {
         MatrixCommand::Show { row } => show(row.as_deref(), &load()?, output),

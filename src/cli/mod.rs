@@ -66,6 +66,16 @@ pub fn report_bug() {
 }
 
 fn run(mut cli: Cli, output: &Output) -> Result<Exit, Error> {
+    match cli.command.answers() {
+        Some(name) => output.command.set(name),
+        None if !cli.global.report.is_empty() => {
+            return Err(Error::Usage {
+                message: "--report is for the answer of a command, and this one has none".into(),
+                help: Some("leave it out".into()),
+            });
+        }
+        None => (),
+    }
     if cli.global.matrix.is_none() {
         cli.global.matrix = wanted::matrix_of_variable()?;
     }

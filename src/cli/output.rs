@@ -21,6 +21,8 @@ pub struct Output {
     pub verbose: bool,
     /// Also answer for people, on the side.
     pub aloud: bool,
+    /// The command that speaks, as it is typed.
+    pub command: Cell<&'static str>,
     reports: Vec<Report>,
     /// The command has given its answer: an error after it does not take its place.
     answered: Cell<bool>,
@@ -46,6 +48,7 @@ impl Output {
             quiet: global.quiet,
             verbose: global.verbose,
             aloud: false,
+            command: Cell::new("gpuseal"),
             reports: global.report.clone(),
             answered: Cell::new(false),
             instead: RefCell::new(None),
@@ -150,8 +153,7 @@ impl Output {
     /// Prints on standard error. A runner reads commands from there as well.
     fn aside(&self, text: &str) {
         let mut err = anstream::AutoStream::new(io::stderr().lock(), self.color);
-        let text = if self.format == Format::Github { github::tame(text) } else { text.to_owned() };
-        let _ = err.write_all(text.as_bytes());
+        let _ = err.write_all(github::tame(text).as_bytes());
     }
 
     /// Prints an error: what, where, what to do.
@@ -180,7 +182,7 @@ impl Output {
         }
         self.aside(&err);
         if !self.answered.get() {
-            let failure = Failure::of(error, self.ending(error.exit()));
+            let failure = Failure::of(error, self.command.get(), self.ending(error.exit()));
             let document = self.instead.take().unwrap_or_else(|| failure.json());
             let voices = |format| match format {
                 Format::Human => failure.human(),

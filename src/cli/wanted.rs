@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use super::args::Wanted;
 use super::output::Output;
-use crate::domain::{DriverSpec, KernelModule, ParseError, Platform};
+use crate::domain::{DriverSpec, KernelModule, ParseError, Platform, shown};
 use crate::error::Error;
 use crate::host::{self, Host};
 use crate::matrix::Matrix;
@@ -182,7 +182,7 @@ fn select(wanted: &mut Requirements, args: &Wanted) -> Result<(), Error> {
         if !wanted.targets.iter().any(|t| t.name == *name) {
             let known: Vec<_> = wanted.targets.iter().map(|t| t.name.as_str()).collect();
             return Err(Error::Usage {
-                message: format!("there is no target `{name}`"),
+                message: format!("there is no target `{}`", shown(name)),
                 help: Some(format!("targets are {}", known.join(", "))),
             });
         }

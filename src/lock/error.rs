@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::domain::ParseError;
+use crate::domain::{ParseError, Place};
 
 /// Why a lock could not be read, made or written.
 ///
@@ -125,6 +125,26 @@ pub enum Error {
 }
 
 impl Error {
+    /// The file that is at fault, and its line where that is known.
+    pub fn place(&self) -> Option<Place> {
+        Some(match self {
+            Self::Conflict { name, line } => Place { file: name.clone(), line: *line },
+            Self::TooBig { name, .. }
+            | Self::NotUtf8 { name }
+            | Self::Syntax { name, .. }
+            | Self::Version { name, .. }
+            | Self::Newer { name, .. }
+            | Self::UnknownKey { name, .. }
+            | Self::Value { name, .. }
+            | Self::Broken { name, .. } => Place { file: name.clone(), line: 1 },
+            Self::Missing(path) | Self::Read { path, .. } => {
+                Place { file: path.display().to_string(), line: 1 }
+            }
+            Self::Refused { source, .. } => return source.place(),
+            Self::Write { .. } | Self::Busy { .. } => return None,
+        })
+    }
+
     /// What to do next, as one imperative sentence; silence beats a guess.
     pub fn help(&self) -> Option<String> {
         Some(match self {

@@ -17,13 +17,16 @@ pub struct Failure<'e> {
 }
 
 impl<'e> Failure<'e> {
-    /// Of an error, with which the program ends so.
-    pub fn of(error: &'e Error, exit: Exit) -> Self {
-        let place = error.place().map(|bad| Place {
-            file: slashed(&bad.file),
-            line: bad.place.as_ref().map_or(1, |(line, _)| *line),
-        });
-        let found = Found::new("error", exit, None);
+    /// Of an error with which a command ends so.
+    pub fn of(error: &'e Error, command: &'static str, exit: Exit) -> Self {
+        let place = match error {
+            Error::Lock(err) => err.place(),
+            _ => error.place().map(|bad| Place {
+                file: slashed(&bad.file),
+                line: bad.place.as_ref().map_or(1, |(line, _)| *line),
+            }),
+        };
+        let found = Found::new(command, exit, None);
         let found = if error.findings().is_empty() {
             let unknown = error.exit() == Exit::Unknown;
             let severity = if unknown { Severity::Unknown } else { Severity::Error };

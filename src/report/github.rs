@@ -71,7 +71,9 @@ pub fn tame(text: &str) -> String {
 
 /// Escapes the message of a workflow command.
 fn data(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    let text = text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    // A command of the first kind, should this one not be read as one.
+    text.replace("##[", "## [")
 }
 
 /// Escapes a property of a workflow command.

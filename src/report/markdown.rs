@@ -375,7 +375,7 @@ mod tests {
             .collect();
         let found = Found::new("doctor", Exit::No, None).with("", None, &findings);
         let text = Page::of(&found, "slow", "", |page| {
-            page.folded("all", "text", &"y\n".repeat(1_000_000))
+            page.folded("all", "text", &"y\n".repeat(1_000_000));
         });
         assert!(text.len() < MOST + 500, "{}", text.len());
         assert!(text.contains("This is not all of it") && text.contains("... and more"));

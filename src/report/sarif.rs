@@ -22,10 +22,13 @@ const WIDTH: usize = 80;
 /// The log of a run.
 pub fn log(found: &Found<'_>) -> String {
     let matrix = found.matrix.map_or_else(|| Cow::Owned(Matrix::embedded()), Cow::Borrowed);
-    let titles: BTreeSet<&str> = found.list.iter().map(|located| located.title).gather();
+    // That something is well is no alert.
+    let well = |l: &&Located| l.finding.code == Code::Ok && l.finding.severity == Severity::Note;
+    let list: Vec<&Located> = found.list.iter().filter(|l| !well(l)).take(MOST).collect();
+    let titles: BTreeSet<&str> = list.iter().map(|located| located.title).gather();
     let titles: Vec<&str> = titles.into_iter().collect();
     let rules: Vec<Value> = titles.iter().map(|title| rule(title, &matrix)).collect();
-    let results = found.list.iter().take(MOST).map(|located| {
+    let results = list.iter().map(|located| {
         let index = titles.iter().position(|title| *title == located.title);
         result(located, index.unwrap_or_default(), &found.about)
     });

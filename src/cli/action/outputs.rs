@@ -79,7 +79,9 @@ impl Outputs {
         let names: Vec<&Value> = targets.iter().map(|target| &target["target"]).collect();
         let verdict = report["verdict"].as_str().or(report["result"].as_str()).unwrap_or("error");
         let there = |file: &Path| {
-            if file.is_file() { file.display().to_string() } else { String::new() }
+            // Steps that follow may work in another folder.
+            let whole = std::path::absolute(file).ok().filter(|file| file.is_file());
+            whole.map_or_else(String::new, |file| file.display().to_string())
         };
         vec![
             ("verdict", verdict.to_owned()),

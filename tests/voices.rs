@@ -1,0 +1,249 @@
+//! One result in every voice: what reads it is a person, a program, a runner, a scanner or a summary.
+//! New texts: `INSTA_UPDATE=always cargo test --test voices`, then read them.
+
+mod support;
+
+use std::path::Path;
+
+use serde_json::Value;
+use support::{Run, folder, masked, root, run, write};
+
+const ASKED: &str = "# train comes first here\ntorch: \">=2.8\"\npython: \"3.12\"\ntargets:\n  train:\n    gpus: [h100]\n    driver: \"580\"\n";
+const STRANGE: &str = "targets:\n  a:\n    gpus: [h100]\n    gpu: \"`x` | <b>@me</b> ::error::\"\n";
+
+/// A place and what is asked there.
+fn cases() -> Vec<(&'static str, tempfile::TempDir, Vec<String>, i32)> {
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let asked = || folder(&[("gpuseal.yaml", ASKED)]);
+    let locked = || {
+        let place = asked();
+        run(place.path(), &["lock", "--offline", "--render", "dockerfile"]).says(0, &[]);
+        place
+    };
+    let edited = locked();
+    write(
+        edited.path(),
+        "Dockerfile",
+        "# Written by gpuseal from gpuseal.lock: gpuseal render dockerfile\n```\n",
+    );
+    let clash = "torch==2.8.0+cu128\n";
+    let split = folder(&[
+        ("sub dir/requirements.txt", clash),
+        (
+            "sub dir/pyproject.toml",
+            "[project]\nname = \"x\"\nversion = \"1\"\ndependencies = [\"torch==2.7.0\"]\n",
+        ),
+    ]);
+    let inputs = vec!["inputs".to_owned(), "sub dir".to_owned()];
+    let host = std::fs::read_to_string(root().join("tests/hosts/cublas-shadowed.json"));
+    let host = folder(&[("host.json", &host.expect("a record"))]);
+    vec![
+        ("resolve", asked(), words("resolve"), 0),
+        ("resolve-unsatisfiable", asked(), words("resolve --driver 450.80.02"), 1),
+        ("resolve-check-stale", locked(), words("resolve --check --torch <2.14"), 1),
+        (
+            "check",
+            folder(&[]),
+            words("check --torch 2.6.0+cu126 --gpu b200 --driver 535.161.08"),
+            1,
+        ),
+        ("lock-check", locked(), words("lock --check --render dockerfile"), 0),
+        ("lock-check-stale", locked(), words("lock --check --torch <2.14"), 1),
+        ("lock-check-missing", asked(), words("lock --check"), 1),
+        ("lock-check-render-stale", edited, words("lock --check --render dockerfile"), 1),
+        ("render-check-missing", locked(), words("render install --check"), 1),
+        ("inputs-contradict", split, inputs, 1),
+        ("doctor", host, words("doctor --facts host.json"), 1),
+        ("error", folder(&[("gpuseal.yaml", STRANGE)]), words("resolve"), 2),
+        ("why", asked(), words("why train"), 0),
+        ("explain", folder(&[]), words("explain slow"), 0),
+    ]
+}
+
+fn say(place: &Path, args: &[String], format: &str) -> Run {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    run(place, &[&args[..], &["--format", format]].concat())
+}
+
+/// Without what changes with a release or with the pages of the codes.
+fn shown(run: &Run, place: &Path, format: &str) -> String {
+    let mut text = run.stdout.clone();
+    if format == "sarif" {
+        let mut log: Value = serde_json::from_str(&text).expect("JSON");
+        for rule in log["runs"][0]["tool"]["driver"]["rules"].as_array_mut().expect("rules") {
+            let rule = rule.as_object_mut().expect("a rule");
+            rule.retain(|key, _| !["fullDescription", "help"].contains(&key.as_str()));
+        }
+        text = serde_json::to_string_pretty(&log).expect("JSON");
+    }
+    let text = masked(&text, place).replace(env!("CARGO_PKG_VERSION"), "[VERSION]");
+    format!("exit {}\n---\n{}", run.code, text.trim_end())
+}
+
+#[test]
+fn every_voice_tells_the_same() {
+    for (name, place, args, code) in cases() {
+        for format in ["github", "json", "markdown", "sarif"] {
+            let run = say(place.path(), &args, format);
+            // A scanner that prints its findings has not failed.
+            let ends = if format == "sarif" && code == 1 { 0 } else { code };
+            assert_eq!(run.code, ends, "{name} {format}: {}", run.all());
+            match format {
+                "sarif" => valid(&run.stdout, ends, name),
+                "json" => {
+                    let document: Value = serde_json::from_str(&run.stdout).expect("one document");
+                    assert!(document["schema"]["name"].is_string(), "{name}");
+                }
+                _ => (),
+            }
+            // Those documents have snapshots elsewhere.
+            if format == "json"
+                && !name.contains("lock")
+                && !name.contains("render")
+                && name != "error"
+            {
+                continue;
+            }
+            if ["why", "explain"].contains(&name) && format != "markdown" {
+                continue;
+            }
+            insta::with_settings!({
+                snapshot_path => root().join("tests/voices"), prepend_module_to_snapshot => false,
+                omit_expression => true,
+            }, {
+                insta::assert_snapshot!(format!("{name}.{format}"), shown(&run, place.path(), format));
+            });
+        }
+    }
+}
+
+/// What the standard requires, and GitHub on top of it.
+#[track_caller]
+fn valid(text: &str, exit: i32, name: &str) {
+    let log: Value = serde_json::from_str(text).expect("JSON");
+    assert_eq!(log["version"], "2.1.0", "{name}");
+    assert!(log["$schema"].as_str().expect("a schema").contains("sarif-schema-2.1.0"));
+    let [run] = &log["runs"].as_array().expect("runs")[..] else { panic!("{name}: one run") };
+    let driver = &run["tool"]["driver"];
+    assert_eq!(driver["name"], "gpuseal");
+    assert_eq!(driver["version"], env!("CARGO_PKG_VERSION"));
+    let rules = driver["rules"].as_array().expect("rules");
+    for rule in rules {
+        for key in ["id", "helpUri"] {
+            assert!(rule[key].as_str().is_some_and(|text| !text.is_empty()), "{name}: {rule}");
+        }
+        let text = |key: &str| rule[key]["text"].as_str().unwrap_or("-").chars().count();
+        for key in ["shortDescription", "fullDescription"] {
+            assert!((1..=1024).contains(&text(key)), "{name}: {key} of {rule}");
+        }
+        assert!(!rule.to_string().contains("\\u001b"), "{name}: colours in {rule}");
+    }
+    let ids: std::collections::BTreeSet<_> = rules.iter().map(|rule| rule["id"].as_str()).collect();
+    assert_eq!(ids.len(), rules.len(), "{name}: a rule stands twice");
+    let invocation = &run["invocations"][0];
+    assert_eq!(invocation["exitCode"], exit, "{name}");
+    assert_eq!(invocation["executionSuccessful"], [0, 1, 5].contains(&exit), "{name}");
+    let id = run["automationDetails"]["id"].as_str().expect("an id");
+    assert!(
+        id.starts_with("gpuseal/") && id.ends_with('/') && !id.contains("error"),
+        "{name}: {id}"
+    );
+    let mut prints = std::collections::BTreeSet::new();
+    for result in run["results"].as_array().expect("results") {
+        let index =
+            usize::try_from(result["ruleIndex"].as_u64().expect("a number")).expect("small");
+        assert_eq!(result["ruleId"], rules[index]["id"], "{name}");
+        let level = result["level"].as_str().expect("a level");
+        assert!(["error", "warning", "note"].contains(&level), "{name}: {level}");
+        assert!(!result["message"]["text"].as_str().expect("a message").is_empty(), "{name}");
+        let place = &result["locations"][0]["physicalLocation"];
+        let uri = place["artifactLocation"]["uri"].as_str().expect("a place");
+        assert!(!uri.is_empty() && !uri.contains([' ', '\\', ':']), "{name}: {uri}");
+        if !place["region"].is_null() {
+            assert!(place["region"]["startLine"].as_u64().is_some_and(|line| line > 0), "{name}");
+        }
+        let print = result["partialFingerprints"]["gpuseal/v1"].as_str().expect("a fingerprint");
+        assert!(print.len() == 64 && prints.insert(print.to_owned()), "{name}: {print}");
+    }
+}
+
+#[test]
+fn reports_stand_beside_the_answer_and_leave_the_exit_code_alone() {
+    let place = folder(&[("gpuseal.yaml", ASKED), ("notes.md", "# Before\n")]);
+    let at = place.path();
+    let text = |name: &str| std::fs::read_to_string(at.join(name)).expect(name);
+    let args = [
+        "resolve",
+        "--driver",
+        "450.80.02",
+        "--report",
+        "sarif=out/scan.sarif",
+        "--report",
+        "json=out/a=b.json",
+        "--report",
+        "markdown=notes.md",
+        "--report",
+        "human=out/human.txt",
+        "--report",
+        "github=out/github.txt",
+    ];
+    let first = run(at, &args);
+    first.says(1, &["no stack satisfies"]);
+    valid(&text("out/scan.sarif"), 1, "a report");
+    let document: Value = serde_json::from_str(&text("out/a=b.json")).expect("JSON");
+    assert_eq!(document["result"], "unsatisfiable");
+    assert_eq!(text("out/human.txt"), first.stdout);
+    assert!(text("out/github.txt").starts_with("::error file=gpuseal.yaml,line=5,"));
+    // A summary goes on; files are written anew.
+    run(at, &args).says(1, &[]);
+    let notes = text("notes.md");
+    assert!(notes.starts_with("# Before\n### "), "{notes}");
+    assert_eq!(notes.matches("gpuseal resolve: unsatisfiable").count(), 2);
+    assert_eq!(text("out/human.txt"), first.stdout);
+    // An error is told in the same files.
+    write(at, "gpuseal.yaml", STRANGE);
+    run(at, &args).says(2, &["there is no key `gpu`"]);
+    valid(&text("out/scan.sarif"), 2, "an error");
+    let document: Value = serde_json::from_str(&text("out/a=b.json")).expect("JSON");
+    assert_eq!(
+        (&document["exit"], &document["path"], &document["line"]),
+        (&2.into(), &"gpuseal.yaml".into(), &4.into())
+    );
+    assert!(text("out/human.txt").starts_with("error: target `a`"));
+}
+
+#[test]
+fn reports_that_cannot_be() {
+    let place = folder(&[("gpuseal.yaml", ASKED), ("file", "")]);
+    let at = place.path();
+    run(at, &["resolve", "--report", "sarif"]).says(2, &["--report", "FORMAT=FILE"]);
+    run(at, &["resolve", "--report", "sarif="]).says(2, &["FORMAT=FILE"]);
+    run(at, &["resolve", "--report", "xml=x"])
+        .says(2, &["no format `xml`", "human, json, github, sarif, markdown"]);
+    // An answer that was to be kept and is not is no success.
+    run(at, &["resolve", "--report", "json=file/x.json"]).says(2, &["file"]);
+    run(at, &["init", "--report", "json=x.json"]).says(2, &["--report", "none"]);
+    run(at, &["matrix", "list", "--format", "sarif"]).says(2, &["text or JSON"]);
+}
+
+/// Names of the project reach every voice as text.
+#[test]
+fn what_users_write_stays_text() {
+    let name = "x`](javascript:a)<img src=x>@me\n::set-output name=a::b %0A ##[error]";
+    let place = folder(&[("gpuseal.yaml", ASKED)]);
+    for format in ["markdown", "github", "sarif", "json"] {
+        let args = ["resolve", "--target", name, "--format", format];
+        let run = run(place.path(), &args);
+        assert_eq!(run.code, 2, "{}", run.all());
+        for line in run.all().lines().map(str::trim_start) {
+            assert!(!line.starts_with("::set-output"), "{format}: {line}");
+        }
+        if format == "markdown" {
+            assert!(!run.stdout.contains("<img") && !run.stdout.contains("@me"), "{}", run.stdout);
+            assert!(!run.stdout.contains("](javascript"), "{}", run.stdout);
+        }
+        if format == "github" {
+            assert!(!run.all().contains("##["), "{}", run.all());
+        }
+    }
+}
