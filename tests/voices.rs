@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 use support::{Run, folder, masked, root, run, write};
 
-const ASKED: &str = "# train comes first here\ntorch: \">=2.8\"\npython: \"3.12\"\ntargets:\n  train:\n    gpus: [h100]\n    driver: \"580\"\n";
+const ASKED: &str = "# train comes first here\ntorch: \"2.8.0\"\npython: \"3.12\"\ntargets:\n  train:\n    gpus: [h100]\n    driver: \"580\"\n";
 const STRANGE: &str = "targets:\n  a:\n    gpus: [h100]\n    gpu: \"`x` | <b>@me</b> ::error::\"\n";
 
 /// A place and what is asked there.
@@ -40,7 +40,7 @@ fn cases() -> Vec<(&'static str, tempfile::TempDir, Vec<String>, i32)> {
     vec![
         ("resolve", asked(), words("resolve"), 0),
         ("resolve-unsatisfiable", asked(), words("resolve --driver 450.80.02"), 1),
-        ("resolve-check-stale", locked(), words("resolve --check --torch <2.14"), 1),
+        ("resolve-check-stale", locked(), words("resolve --check --torch 2.7.1"), 1),
         (
             "check",
             folder(&[]),
@@ -48,7 +48,7 @@ fn cases() -> Vec<(&'static str, tempfile::TempDir, Vec<String>, i32)> {
             1,
         ),
         ("lock-check", locked(), words("lock --check --render dockerfile"), 0),
-        ("lock-check-stale", locked(), words("lock --check --torch <2.14"), 1),
+        ("lock-check-stale", locked(), words("lock --check --torch 2.7.1"), 1),
         ("lock-check-missing", asked(), words("lock --check"), 1),
         ("lock-check-render-stale", edited, words("lock --check --render dockerfile"), 1),
         ("render-check-missing", locked(), words("render install --check"), 1),
@@ -75,6 +75,23 @@ fn shown(run: &Run, place: &Path, format: &str) -> String {
             rule.retain(|key, _| !["fullDescription", "help"].contains(&key.as_str()));
         }
         text = serde_json::to_string_pretty(&log).expect("JSON");
+    }
+    if format == "json" && text.contains("\"difference\"") {
+        let mut document: Value = serde_json::from_str(&text).expect("JSON");
+        for list in ["/files", "/lock/files"] {
+            for file in
+                document.pointer_mut(list).and_then(Value::as_array_mut).into_iter().flatten()
+            {
+                let patch = file["difference"].as_str().expect("a patch").to_owned();
+                file["difference"] = patch.lines().next().unwrap_or_default().into();
+            }
+        }
+        text = serde_json::to_string_pretty(&document).expect("JSON");
+    }
+    // What is rendered has its own tests: of a patch its names are enough.
+    if let Some((before, rest)) = text.split_once("\n@@ ") {
+        let fence = rest.find("\n````").or(rest.find("\n```")).expect("a fence");
+        text = format!("{before}{}", &rest[fence..]);
     }
     let text = masked(&text, place).replace(env!("CARGO_PKG_VERSION"), "[VERSION]");
     format!("exit {}\n---\n{}", run.code, text.trim_end())
