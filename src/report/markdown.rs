@@ -362,7 +362,7 @@ mod tests {
         assert_eq!(escaped("see https://example.org"), "see https&#58;//example.org");
         assert_eq!(
             fenced("text", "a\n````\n\u{1b}[31mred\u{1b}[0m\r\u{7}b"),
-            "`````text\na\n````\nred b\n`````\n"
+            "`````text\na\n````\nredb\n`````\n"
         );
     }
 
