@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "site/cards.rs"]
+mod cards;
 #[path = "site/grid.rs"]
 mod grid;
 #[path = "site/lookup.rs"]

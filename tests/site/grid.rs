@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use gpuseal::domain::{
-    ComputeCapability, DriverSpec, DriverVersion, Fact, Finding, GpuKind, KernelModule, Platform,
-    PythonTag, PythonVersion,
+    DriverSpec, DriverVersion, Fact, Finding, Platform, PythonTag, PythonVersion,
 };
 use gpuseal::matrix::{Branch, GpuMatch, Matrix};
 use gpuseal::report::why::{Chain, Link};
@@ -19,6 +18,8 @@ use gpuseal::resolve::case::Driver;
 use gpuseal::resolve::{
     Cure, Explanation, Kept, Outcome, Pool, Problem, Resolution, Stack, resolve, solves,
 };
+
+use super::cards::{Class, cards};
 
 /// Stands for the card as the user names it.
 pub(crate) const GIVEN: &str = "CARD-AS-GIVEN";
@@ -53,37 +54,6 @@ pub(crate) struct Card {
     pub(crate) class: usize,
     /// What the matrix says of this very card: its capability, and the first driver that lists it.
     pub(crate) facts: Vec<Link>,
-}
-
-/// What the solver reads of a card, beside its names.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Class {
-    kin: Kin,
-    /// First driver that lists it.
-    first: Option<DriverVersion>,
-}
-
-/// Cards that differ by nothing but the day they came.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Kin {
-    capability: ComputeCapability,
-    /// cuda-compat is for data center cards; JetPack has drivers of its own.
-    kind: u8,
-    host: Option<Platform>,
-    module: Option<KernelModule>,
-}
-
-impl Class {
-    fn of(card: &GpuMatch, matrix: &Matrix) -> Self {
-        let kind = match card.kind {
-            Some(GpuKind::Datacenter) => 1,
-            Some(GpuKind::Jetson) => 2,
-            _ => 0,
-        };
-        let (capability, host, module) = (card.capability, card.host, card.module);
-        let first = matrix.first_listed(card).and_then(|row| row.version);
-        Self { kin: Kin { capability, kind, host, module }, first }
-    }
 }
 
 /// An answer, in the words of the solver.
@@ -225,34 +195,6 @@ impl Answer {
             && one.reasons == other.reasons
             && cures(one) == cures(other)
     }
-}
-
-/// Cards under the names that the page offers: every product, then every capability.
-fn cards(matrix: &Matrix) -> Vec<(GpuMatch, Vec<String>, String)> {
-    let mut list = Vec::new();
-    for (row, gpu) in matrix.gpus.iter().enumerate() {
-        let own = |name: &str| matrix.gpu(name).ok().filter(|found| found.row == Some(row));
-        // The shortest word that means this card and needs no quotes in a shell.
-        let short = gpu.id.to_lowercase().replace(' ', "");
-        let mut words: Vec<&String> = gpu.aliases.iter().chain([&short, &gpu.id]).collect();
-        let plain = |word: &str| {
-            word.contains(char::is_alphabetic)
-                && word.contains(|c: char| c.is_ascii_digit())
-                && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-        };
-        words.sort_by_key(|word| (word.contains(' '), !plain(word), word.len()));
-        let found = words.into_iter().find_map(|word| own(word)).expect("a name of its own");
-        let mut names = vec![gpu.id.clone()];
-        names.extend(gpu.names.iter().skip(1).chain(&gpu.aliases).cloned());
-        list.push((found, names, gpu.architecture.clone()));
-    }
-    for generation in &matrix.generations {
-        for capability in &generation.capabilities {
-            let found = matrix.gpu(&format!("sm_{}{}", capability.major, capability.minor));
-            list.push((found.expect("a capability"), Vec::new(), generation.name.clone()));
-        }
-    }
-    list
 }
 
 /// Numbers at which an answer may change for any card: where a CUDA starts to be implemented or started.
@@ -449,25 +391,23 @@ impl Shared<'_> {
                     let exact = asked(Some(python));
                     // Steps that share an explanation share what becomes of it.
                     let derived = Mutex::new(BTreeMap::new());
-                    self.fill(class, &exact, alone, |i| match &best[i] {
-                        Some(found) => {
-                            let stack = &found.stacks[0];
-                            let mut hinted = exact[i].clone();
-                            hinted.targets[0].kept = Some(Kept {
-                                torch: stack.torch,
-                                variant: stack.variant,
-                                python,
-                                packages: BTreeMap::new(),
-                            });
-                            let found = solves(&hinted, self.matrix)?;
-                            Some(Arc::new(fits(found, &exact[i], self.matrix)))
-                        }
-                        None => {
+                    self.fill(class, &exact, alone, |i| {
+                        let Some(found) = &best[i] else {
                             let mut derived = derived.lock().expect("no panic");
                             let key = Arc::as_ptr(&all[i]) as usize;
                             let make = || self.also_none(&all[i], python);
-                            derived.entry(key).or_insert_with(make).clone()
-                        }
+                            return derived.entry(key).or_insert_with(make).clone();
+                        };
+                        let stack = &found.stacks[0];
+                        let mut hinted = exact[i].clone();
+                        hinted.targets[0].kept = Some(Kept {
+                            torch: stack.torch,
+                            variant: stack.variant,
+                            python,
+                            packages: BTreeMap::new(),
+                        });
+                        let found = solves(&hinted, self.matrix)?;
+                        Some(Arc::new(fits(found, &exact[i], self.matrix)))
                     })
                 }
             };
@@ -495,8 +435,8 @@ impl Shared<'_> {
     ) -> Vec<Arc<Answer>> {
         let mut answers: Vec<Option<Arc<Answer>>> = (0..problems.len()).map(known).collect();
         let explain = |i: usize| self.explain(class, &problems[i]);
-        for i in 0..alone {
-            answers[i] = answers[i].take().or_else(|| Some(explain(i)));
+        for (i, answer) in answers.iter_mut().enumerate().take(alone) {
+            answer.get_or_insert_with(|| explain(i));
         }
         let mut at = alone;
         while at < answers.len() {

@@ -1,5 +1,7 @@
 //! The page as a browser reads it: the data out of the HTML, and the same look-up as its script's.
 
+use std::fmt::Write as _;
+
 use gpuseal::domain::DriverVersion;
 use gpuseal::report::why::Link;
 use serde_json::Value;
@@ -125,7 +127,7 @@ impl Page {
                     }
                     (said, _) => format!("{said} [{}]", text(fact[1])),
                 };
-                said.push_str(&format!("\n= {pair}"));
+                let _ = write!(said, "\n= {pair}");
             }
             said
         };

@@ -313,7 +313,7 @@ pub(crate) fn page(template: &str, data: &Value) -> String {
     let hash = |open: &str, close: &str| {
         let from = template.find(open).expect("a block") + open.len();
         let to = from + template[from..].find(close).expect("the end of a block");
-        let digest = Sha256::of(template[from..to].as_bytes()).to_string();
+        let digest = Sha256::of(&template.as_bytes()[from..to]).to_string();
         let bytes: Vec<u8> = digest
             .trim_start_matches("sha256:")
             .as_bytes()
