@@ -74,8 +74,10 @@ fn name(command: &Command) -> &str {
 /// A page as roff. It holds no date and no value of a variable: the same program writes the same page.
 fn page(command: &Command, root: &Command) -> Result<String, Error> {
     let man = clap_mangen::Man::new(command.clone())
+        // An empty one is left out, and what follows taken for the date.
+        .date(" ")
         .source(concat!("gpuseal ", env!("CARGO_PKG_VERSION")))
-        .manual("gpuseal");
+        .manual("User Commands");
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
