@@ -13,6 +13,7 @@ import shutil
 import ssl
 import subprocess
 import sys
+import tempfile
 
 import yaml
 
@@ -63,7 +64,6 @@ class Act:
 
     def __init__(self, work, action):
         self.work, self.action = work, action
-        self.count = 0
         # Nothing of the user's: neither their ~/.actrc nor their settings of curl and git.
         rust = {name: os.environ.get(name, str(pathlib.Path.home() / at)) for name, at in (("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup"))}
         keep = ("PATH", "LANG", "TMPDIR", "SSL_CERT_FILE", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
@@ -73,9 +73,7 @@ class Act:
 
     def run(self, workflow, names, event="push", limit=120, tools="tools", **variables):
         """Exit code and log of a run; `names` go into the environment of its steps, `variables` are those of the repository."""
-        self.count += 1
-        told = self.work / f"told-{self.count}"
-        told.mkdir()
+        told = pathlib.Path(tempfile.mkdtemp(prefix="told-", dir=self.work))
         pins = {CHECKOUT: "actions/checkout"} | {
             ref: name for name, ref in re.findall(r"uses: ((?:actions|github)/[\w-]+)[\w/-]*@(\w+)", workflow.read_text())
         }
