@@ -30,12 +30,12 @@ fn bare(args: &[&str]) -> Run {
     run(folder(&[]).path(), args)
 }
 
-/// A debug build on a busy machine gets five times the second that a release has.
+/// A release has a second; a debug build beside other tests much more: what is sought here takes minutes.
 #[track_caller]
 fn soon(what: impl FnOnce() -> Run) -> Run {
     let start = Instant::now();
     let run = what();
-    let limit = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 1 });
+    let limit = Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 1 });
     assert!(
         start.elapsed() < limit,
         "took {:?}: {}",
