@@ -150,6 +150,7 @@ fn work(output: &Output) -> Result<(Exit, Option<PathBuf>), Error> {
     let project = input("project")?.map_or_else(|| PathBuf::from("."), PathBuf::from);
     if mode == RenderCheck {
         output.command.set("render");
+        output.project.replace(project.clone());
         let list = renders(&flags)?;
         let exit = render::check(&list, &project, output).unwrap_or_else(|err| {
             output.error(&err);

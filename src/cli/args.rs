@@ -1,6 +1,6 @@
 //! The command line, as clap reads it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -146,6 +146,20 @@ pub enum Command {
 }
 
 impl Command {
+    /// The folder of the project that it is about.
+    pub fn project(&self) -> Option<&Path> {
+        match self {
+            Self::Resolve(args) => Some(&args.wanted.project),
+            Self::Lock(args) => Some(&args.wanted.project),
+            Self::Why(args) => Some(&args.wanted.project),
+            Self::Inputs(args) => Some(&args.path),
+            Self::Check(args) => args.project.as_deref(),
+            Self::Render(args) => Some(&args.project),
+            Self::Doctor(args) => Some(&args.project),
+            _ => None,
+        }
+    }
+
     /// The name of a command whose answer has voices; `None` of one that writes a text of its own.
     pub const fn answers(&self) -> Option<&'static str> {
         match self {

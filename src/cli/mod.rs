@@ -66,6 +66,9 @@ pub fn report_bug() {
 }
 
 fn run(mut cli: Cli, output: &Output) -> Result<Exit, Error> {
+    if let Some(project) = cli.command.project() {
+        output.project.replace(project.to_owned());
+    }
     match cli.command.answers() {
         Some(name) => output.command.set(name),
         None if !cli.global.report.is_empty() => {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::{Color, Format, Global, Report};
 use crate::error::{Error, Exit};
@@ -23,6 +23,8 @@ pub struct Output {
     pub aloud: bool,
     /// The command that speaks, as it is typed.
     pub command: Cell<&'static str>,
+    /// The folder of the project that it is about.
+    pub project: RefCell<PathBuf>,
     reports: Vec<Report>,
     /// The command has given its answer: an error after it does not take its place.
     answered: Cell<bool>,
@@ -49,6 +51,7 @@ impl Output {
             verbose: global.verbose,
             aloud: false,
             command: Cell::new("gpuseal"),
+            project: RefCell::new(".".into()),
             reports: global.report.clone(),
             answered: Cell::new(false),
             instead: RefCell::new(None),
@@ -182,7 +185,10 @@ impl Output {
         }
         self.aside(&err);
         if !self.answered.get() {
-            let failure = Failure::of(error, self.command.get(), self.ending(error.exit()));
+            let failure = {
+                let project = self.project.borrow();
+                Failure::of(error, self.command.get(), &project, self.ending(error.exit()))
+            };
             let document = self.instead.take().unwrap_or_else(|| failure.json());
             let voices = |format| match format {
                 Format::Human => failure.human(),

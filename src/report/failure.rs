@@ -1,6 +1,7 @@
 //! An error in the voices of a result: a command that does not come to its answer says why in each.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -17,8 +18,8 @@ pub struct Failure<'e> {
 }
 
 impl<'e> Failure<'e> {
-    /// Of an error with which a command ends so.
-    pub fn of(error: &'e Error, command: &'static str, exit: Exit) -> Self {
+    /// Of an error with which a command about a project ends so.
+    pub fn of(error: &'e Error, command: &'static str, project: &Path, exit: Exit) -> Self {
         let place = match error {
             Error::Lock(err) => err.place(),
             _ => error.place().map(|bad| Place {
@@ -26,6 +27,7 @@ impl<'e> Failure<'e> {
                 line: bad.place.as_ref().map_or(1, |(line, _)| *line),
             }),
         };
+        let place = place.map(|place| super::found::below(project, place));
         let found = Found::new(command, exit, None);
         let found = if error.findings().is_empty() {
             let unknown = error.exit() == Exit::Unknown;
@@ -38,7 +40,7 @@ impl<'e> Failure<'e> {
             }
             found.over_all(if unknown { "unknown" } else { "error" }, finding)
         } else {
-            found.with("", None, error.findings())
+            found.with("", None, error.findings()).of_project(project)
         };
         Self { error, place, found }
     }

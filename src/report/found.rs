@@ -72,14 +72,9 @@ impl<'m> Found<'m> {
     /// Names files as one does in the current folder: those of a project are named from its folder.
     #[must_use]
     pub fn of_project(mut self, project: &Path) -> Self {
-        if project == Path::new(".") {
-            return self;
-        }
-        for place in self.list.iter_mut().filter_map(|located| located.finding.place.as_mut()) {
-            let inside = project.join(&place.file);
-            if inside.is_file() {
-                place.file = slashed(&inside);
-            }
+        for located in &mut self.list {
+            let place = located.finding.place.take();
+            located.finding.place = place.map(|place| below(project, place));
         }
         self
     }
@@ -93,6 +88,15 @@ impl<'m> Found<'m> {
     pub fn github(&self) -> String {
         github::annotations(&self.list)
     }
+}
+
+/// A place that may be named from the folder of a project, named from the current one.
+pub(super) fn below(project: &Path, place: Place) -> Place {
+    let inside = project.join(&place.file);
+    if project == Path::new(".") || !inside.is_file() {
+        return place;
+    }
+    Place { file: slashed(&inside), ..place }
 }
 
 /// A path as addresses and annotations have it.
