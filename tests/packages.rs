@@ -92,6 +92,11 @@ fn every_command_has_a_page_that_groff_reads() {
             "gpuseal(1) does not name {command}"
         );
     }
+    let title = format!(
+        ".TH gpuseal 1 \" \" \"gpuseal {}\" \"User Commands\"\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(main.contains(&title), "{main}");
     assert!(pages.contains(&"gpuseal-matrix-show.1".to_owned()), "{pages:?}");
     assert!(
         pages.iter().all(|page| !page.contains("probe") && !page.contains("help")),
