@@ -143,7 +143,7 @@ fn work(output: &Output) -> Result<(Exit, Option<PathBuf>), Error> {
     if mode == Verify {
         return Err(usage(
             "mode `verify` is not there yet: this version cannot prove anything on a GPU",
-            "mode `doctor` judges the machine that the job runs on, and proves less: it computes nothing",
+            "mode `doctor` judges the machine that the job runs on with the torch that is installed there",
         ));
     }
     let flags = flags(mode)?;
