@@ -128,7 +128,7 @@ fn from_record(name: &str, text: &str) -> Result<Facts, Error> {
 /// Judges the facts, with the project's lock or else what its gpuseal.yaml resolves to.
 fn report(args: &Doctor, facts: &Facts, matrix: &Matrix, output: &Output) -> Result<Report, Error> {
     let alone = Subject { facts, matrix, lock: None };
-    let path = lock::lock_path(&args.project);
+    let path = lock::own_lock_path(&args.project)?;
     if path.exists() {
         let lock = narrowed(Lockfile::read(&path)?, args, &path.display().to_string())?;
         return Ok(examine(&Subject { lock: Some(&lock), ..alone }));

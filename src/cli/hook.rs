@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::args::Resolve;
 use super::asked::Asked;
-use super::lock::{freshness, lock_path, talk};
+use super::lock::{freshness, own_lock_path, talk};
 use super::output::Output;
 use super::resolve::Told;
 use crate::doctor::quoted;
@@ -34,7 +34,7 @@ pub fn resolve(
     matrix: &Matrix,
     output: &Output,
 ) -> Result<Exit, Error> {
-    let path = lock_path(&args.wanted.project);
+    let path = own_lock_path(&args.wanted.project)?;
     let old = match Lockfile::read(&path) {
         Ok(old) => Some(old),
         Err(lock::Error::Missing(_)) => None,

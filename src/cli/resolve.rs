@@ -3,7 +3,7 @@
 use super::args::{Format, Resolve, Wanted};
 use super::asked::{self, Asked};
 use super::hook;
-use super::lock::{freshness, lock_path, talk};
+use super::lock::{freshness, own_lock_path, talk};
 use super::output::Output;
 use crate::domain::{Code, Finding, Place, Severity};
 use crate::error::{Error, Exit};
@@ -31,7 +31,7 @@ pub fn run(args: &Resolve, matrix: &Matrix, output: &Output) -> Result<Exit, Err
         short: None,
     };
     if args.check && matches!(outcome, Outcome::Solved(_)) {
-        let path = lock_path(&args.wanted.project);
+        let path = own_lock_path(&args.wanted.project)?;
         let old = Lockfile::read(&path)?;
         let inputs = asked.canonical(old.with_deps());
         let (standing, _) = freshness(&path, &old, &asked, &inputs, matrix)?;

@@ -14,7 +14,12 @@ fn text(path: &Path, name: &str) -> Result<String, Error> {
     };
     let mut bytes = Vec::new();
     let limit = v1::LONGEST as u64 + 1;
-    // Never more than the cap, whatever the size that the system reports (a pipe reports none).
+    // Before it is opened: a pipe would wait for ever.
+    let kind = std::fs::metadata(path).map_err(failed)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(failed(io::Error::other("it is no regular file")));
+    }
+    // Never more than the cap, whatever the size that the system reports.
     File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(failed)?;
     if bytes.len() > v1::LONGEST {
         return Err(Error::TooBig { name: name.into(), limit: v1::LONGEST });

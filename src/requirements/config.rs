@@ -92,6 +92,9 @@ pub fn find(project: &Path) -> Result<Option<PathBuf>, Error> {
     let pyproject = in_project(project, "pyproject.toml");
     // A link out of the project is refused by the reader of the project, which names it.
     let ours = |path: &Path| Files::of(project).is_ok_and(|files| files.holds(path));
+    if let Some(own) = &own {
+        Files::of(project)?.keep_in(own)?;
+    }
     let inside = pyproject.is_file() && ours(&pyproject) && tool_table(&pyproject)?.is_some();
     match (own, inside) {
         (Some(own), true) => Err(Error::TwoFiles(own, pyproject)),

@@ -24,6 +24,7 @@ use crate::matrix::Matrix;
 use crate::report::lock::{Rendered, Standing, State, differences};
 use crate::report::{Found, markdown};
 use crate::requirements::in_project;
+use crate::requirements::project::Files;
 use crate::resolve::Outcome;
 
 pub use compare::{freshness, talk};
@@ -33,13 +34,25 @@ pub fn lock_path(project: &Path) -> PathBuf {
     in_project(project, "gpuseal.lock")
 }
 
+/// The same where it is read or written: a link does not lead out of the project.
+///
+/// # Errors
+/// One does.
+pub fn own_lock_path(project: &Path) -> Result<PathBuf, Error> {
+    let path = lock_path(project);
+    if path.is_symlink() {
+        Files::of(project)?.keep_in(&path)?;
+    }
+    Ok(path)
+}
+
 /// Runs the command.
 ///
 /// # Errors
 /// Requirements, an old lock that is not to be overwritten, an index that does not answer, an
 /// unwritable folder.
 pub fn run(args: &Lock, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
-    let path = lock_path(&args.wanted.project);
+    let path = own_lock_path(&args.wanted.project)?;
     if args.frozen {
         let lock = Lockfile::read(&path)?;
         let files = write_renders(args, &lock, output)?;

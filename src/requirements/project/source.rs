@@ -146,6 +146,40 @@ impl Files {
         fs_err::canonicalize(path).is_ok_and(|real| real.starts_with(&self.fence))
     }
 
+    /// Holds a place whose name lies inside to what is inside: a link on the way that leads out would
+    /// show, or change, what is none of the project's.
+    ///
+    /// # Errors
+    /// It leads out.
+    pub fn keep_in(&self, path: &Path) -> Result<(), Error> {
+        // Of what is not there yet, the nearest folder.
+        let real = path.ancestors().find_map(|path| std::fs::canonicalize(path).ok());
+        if real.is_none_or(|real| real.starts_with(&self.fence)) {
+            return Ok(());
+        }
+        // What is named outside is meant.
+        let named = plain(&std::path::absolute(path)?);
+        if !named.ancestors().any(|folder| self.holds(folder)) {
+            return Ok(());
+        }
+        let (name, fence) = (path.display(), self.fence_word(&self.fence));
+        Err(Error::Bad(Box::new(Bad {
+            message: format!(
+                "`{name}` is a link that leads out of {fence}, where nothing is read or written"
+            ),
+            file: path.into(),
+            place: None,
+            excerpt: None,
+            help: Some(
+                "put the file itself in the place of the link, or name the other one".into(),
+            ),
+        })))
+    }
+
+    fn fence_word(&self, fence: &Path) -> &'static str {
+        if fence == self.root { "the project" } else { "the repository" }
+    }
+
     /// Whether a file or folder below the project is there, and inside it.
     pub fn has(&self, name: &str) -> bool {
         let path = self.shown.join(name);
@@ -227,7 +261,7 @@ impl Files {
             Why::Io(err) => err.to_string(),
             Why::NoFile => format!("`{name}` is no regular file"),
             Why::Outside(fence) => {
-                let fence = if *fence == self.root { "the project" } else { "the repository" };
+                let fence = self.fence_word(fence);
                 format!("`{name}` leads out of {fence}, where nothing is read")
             }
             Why::TooLong(most, line) => format!(
