@@ -609,3 +609,100 @@ fn lines_of_other_files_without_end() {
     one("pyproject.toml", head + &pdm.repeat(1000)).says(0, &["more patterns", "pyproject.toml"]);
     one(".python-version", "3.12\n".repeat(100_000)).says(0, &["3.12"]);
 }
+
+/// What stands where a file of ours has its place is read, shown and written over: so a link does not
+/// lead out, and what is no file, or has no end, is not waited for.
+#[cfg(unix)]
+#[test]
+fn places_of_ours_that_lead_elsewhere() {
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
+    const WISHES: &str = "torch: \"2.9.1\"\ntargets:\n  a: {gpus: h100, driver: \"580\"}\n";
+    const SECRET: &str = "machine example.org password hunter2\n";
+    let around = folder(&[("p/gpuseal.yaml", WISHES), ("secret", SECRET)]);
+    let at = around.path();
+    let says = |args: &[&str], words: &[&str]| {
+        let run = run(at, &[args, &["--project", "p"]].concat());
+        run.says(2, words);
+        assert!(!run.all().contains("hunter2"), "{args:?}: {}", run.all());
+        let kept = fs_err::read_to_string(at.join("secret")).expect("the secret");
+        assert_eq!(kept, SECRET, "{args:?}");
+    };
+    let out = "leads out of the project";
+
+    fs_err::rename(at.join("p/gpuseal.yaml"), at.join("wishes.yaml")).expect("moved");
+    symlink("../secret", at.join("p/gpuseal.yaml")).expect("a link");
+    says(&["resolve"], &["`p/gpuseal.yaml` is a link", out, "help: "]);
+    fs_err::remove_file(at.join("p/gpuseal.yaml")).expect("a link");
+    // The user's own word is enough.
+    run(at, &["resolve", "--project", "p", "--config", "wishes.yaml"]).says(0, &[]);
+    symlink("../secret", at.join("p/gpuseal.lock")).expect("a link");
+    for args in [
+        &["lock", "--offline", "--config", "wishes.yaml"][..],
+        &["lock", "--offline", "--config", "wishes.yaml", "--force"],
+        &["lock", "--offline", "--config", "wishes.yaml", "--check"],
+        &["lock", "--frozen"],
+        &["resolve", "--config", "wishes.yaml", "--check"],
+        &["render", "dockerfile"],
+    ] {
+        says(args, &["`p/gpuseal.lock` is a link", out]);
+    }
+    fs_err::remove_file(at.join("p/gpuseal.lock")).expect("a link");
+    let pipe = |name: &str| {
+        assert!(Command::new("mkfifo").arg(at.join(name)).status().is_ok_and(|s| s.success()));
+    };
+    pipe("p/gpuseal.lock");
+    says(&["render", "dockerfile"], &["gpuseal.lock", "no regular file"]);
+    fs_err::remove_file(at.join("p/gpuseal.lock")).expect("a pipe");
+
+    fs_err::copy(at.join("wishes.yaml"), at.join("p/gpuseal.yaml")).expect("a copy");
+    run(at, &["lock", "--offline", "--project", "p"]).says(0, &["wrote"]);
+    let ways = |kind: &'static str, file: &'static str, word: &str| {
+        for args in [
+            &["render", kind, "--check"][..],
+            &["render", kind, "--diff"],
+            &["render", kind, "--hook"],
+            &["render", kind, "--check", "-o", file],
+            &["lock", "--offline", "--render", kind],
+            &["lock", "--offline", "--check", "--render", kind],
+        ] {
+            says(args, &[word]);
+        }
+        fs_err::remove_file(at.join(file)).expect("a place");
+    };
+    for (kind, file) in [("dockerfile", "p/Dockerfile"), ("install", "p/install.sh")] {
+        for target in ["../secret", "/dev/zero", "/proc/self/environ"] {
+            symlink(target, at.join(file)).expect("a link");
+            says(&["render", kind, "-o", file, "--force"], &[out]);
+            ways(kind, file, out);
+        }
+        pipe(file);
+        ways(kind, file, "no regular file");
+    }
+    fs_err::create_dir(at.join("other")).expect("a folder");
+    symlink("../other", at.join("p/.devcontainer")).expect("a link");
+    says(&["lock", "--offline", "--render", "devcontainer"], &[out]);
+    assert!(support::files(&at.join("other")).is_empty());
+
+    // Without an end, or without a text.
+    write(at, "p/install.sh", "x".repeat(9 << 20));
+    let start = Instant::now();
+    says(&["render", "install", "--check"], &["is not what `gpuseal render install` writes"]);
+    write(at, "p/install.sh", "echo hunter3\n".repeat(500_000));
+    let run = run(at, &["render", "install", "--check", "--project", "p"]);
+    run.says(1, &["lock-stale", " bytes more"]);
+    assert!(run.stdout.len() < 2 << 20, "{} bytes", run.stdout.len());
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+
+    // A place outside that the user names is meant; a link inside of the project is one.
+    support::run(at, &["render", "install", "--project", "p", "-o", "install.sh"])
+        .says(0, &["wrote install.sh"]);
+    support::run(at, &["render", "install", "--project", "p", "-o", "install.sh", "--check"])
+        .says(0, &[]);
+    fs_err::remove_file(at.join("p/install.sh")).expect("a file");
+    write(at, "p/real.sh", "");
+    symlink("real.sh", at.join("p/install.sh")).expect("a link");
+    support::run(at, &["lock", "--offline", "--render", "install", "--project", "p"])
+        .says(0, &["wrote p/install.sh"]);
+    assert!(at.join("p/install.sh").is_symlink());
+}

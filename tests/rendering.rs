@@ -109,6 +109,11 @@ fn a_list_of_what_stays_out_comes_once() {
     assert_eq!(files(at), ["gpuseal.lock", "gpuseal.yaml"]);
     run(at, &["render", "dockerfile", "-o", "Dockerfile"]).says(0, &["wrote .dockerignore"]);
     assert!(read(at, ".dockerignore").contains("\n.git\n"));
+    // Beside a Dockerfile that stands there it is nobody's to bring back.
+    fs_err::remove_file(at.join(".dockerignore")).expect("a file");
+    run(at, &["render", "dockerfile", "-o", "Dockerfile"]).says(0, &["unchanged Dockerfile"]);
+    run(at, &["lock", "--offline", "--render", "dockerfile"]).says(0, &["unchanged Dockerfile"]);
+    assert!(!at.join(".dockerignore").exists());
     write(at, ".dockerignore", "mine\n");
     run(at, &["render", "dockerfile", "-o", "Dockerfile", "--no-syntax-line"]).says(0, &["wrote"]);
     assert_eq!(read(at, ".dockerignore"), "mine\n");

@@ -7,6 +7,9 @@ use imara_diff::{
     Algorithm, Diff, InternedInput, Interner, Token, UnifiedDiffConfig, UnifiedDiffPrinter,
 };
 
+/// Most that is shown of a difference, in bytes: nobody reads more.
+const MOST: usize = 1024 * 1024;
+
 /// The unified difference of two texts that are not the same. `/dev/null` stands for a file that is not
 /// there, as in git.
 pub(super) fn difference(path: &Path, old: Option<&str>, new: &str) -> String {
@@ -16,10 +19,16 @@ pub(super) fn difference(path: &Path, old: Option<&str>, new: &str) -> String {
     diff.postprocess_lines(&input);
     let lines = Lines { text: &input.interner };
     let body = diff.unified_diff(&lines, UnifiedDiffConfig::default(), &input);
-    match old {
+    let mut text = match old {
         Some(_) => format!("--- {name}\n+++ {name}\n{body}"),
         None => format!("--- /dev/null\n+++ {name}\n{body}"),
+    };
+    if text.len() > MOST {
+        let rest = text.split_off(text.floor_char_boundary(MOST));
+        // No patch any more: it is refused, and not applied in part.
+        let _ = write!(text, "\n... and {} bytes more\n", rest.len());
     }
+    text
 }
 
 /// Writes lines; a last one without its end is told from one that has it.

@@ -12,7 +12,7 @@ use crate::yaml::{self, ReadError};
 /// Largest Dockerfile that is edited, in bytes.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 
-/// The Dockerfile, and a `.dockerignore` where there is none.
+/// The Dockerfile, and with a first one a `.dockerignore` where there is none.
 ///
 /// A Dockerfile that has our block keeps it, whether or not `--managed` is repeated.
 pub(super) fn files(
@@ -23,14 +23,15 @@ pub(super) fn files(
     how: How,
 ) -> Result<Vec<File>, Error> {
     let word = Kind::Dockerfile.word();
+    let old = standing(&path)?;
+    let first = old.is_none();
     // A whole file of ours holds nothing that a block would have to spare.
-    let old =
-        standing(&path)?.filter(|old| managed::has_block(old) || !is_ours(old.as_bytes(), word));
+    let old = old.filter(|old| managed::has_block(old) || !is_ours(old, word));
     let in_block = options.managed || old.as_deref().is_some_and(managed::has_block);
     let options = Options { managed: in_block, ..*options };
     let text = render::render(Kind::Dockerfile, lock, targets, &options)?;
-    // Beside a Dockerfile of the user's, what stays out of a build is the user's to say.
-    let ignore = ignore_file(&path).filter(|_| !in_block || old.is_none());
+    // Beside a Dockerfile that stands there, what stays out of a build is the user's to say.
+    let ignore = ignore_file(&path).filter(|_| first);
     let file = if in_block {
         let weave = |old: &str| {
             if old.is_empty() && options.no_syntax_line {
@@ -49,6 +50,10 @@ pub(super) fn files(
 
 /// The text that stands there; `None` where there is no file.
 fn standing(path: &Path) -> Result<Option<String>, Error> {
+    // A terminal, a pipe, /dev/null: nothing to keep, and a pipe would wait for ever.
+    if fs_err::metadata(path).is_ok_and(|standing| !standing.is_file() && !standing.is_dir()) {
+        return Ok(Some(String::new()));
+    }
     match yaml::read(path, MAX_BYTES) {
         Ok(text) => Ok(Some(text)),
         Err(ReadError::Io(err)) if err.kind() == std::io::ErrorKind::NotFound => Ok(None),

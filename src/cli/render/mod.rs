@@ -9,7 +9,7 @@ mod uv;
 use std::path::{Component, Path};
 
 use super::args::{self, Render};
-use super::lock::lock_path;
+use super::lock::own_lock_path;
 use super::output::Output;
 use crate::domain::shown;
 use crate::error::{Error, Exit};
@@ -17,6 +17,7 @@ use crate::lock::{Lockfile, Target};
 use crate::render::{self, Gpu, ImageName, Kind, Options, Runtime, Shell};
 use crate::report::lock::Rendered;
 use crate::requirements::in_project;
+use crate::requirements::project::Files;
 use crate::yaml::{self, ReadError};
 pub use place::{File, compared, tell_stale, voices, written};
 use place::{How, place};
@@ -74,7 +75,7 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
     let mut args = args.clone();
     args.output = args.output.filter(|_| !stdout);
     let args = &args;
-    let lock = Lockfile::read(&lock_path(&args.project))?;
+    let lock = Lockfile::read(&own_lock_path(&args.project)?)?;
     let kind = kind_of(args.kind);
     fitting(args, kind)?;
     let targets = chosen(args, &lock)?;
@@ -107,7 +108,7 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
 /// # Errors
 /// Those of [`run`].
 pub fn check(list: &[Render], project: &Path, output: &Output) -> Result<Exit, Error> {
-    let lock = Lockfile::read(&lock_path(project))?;
+    let lock = Lockfile::read(&own_lock_path(project)?)?;
     let mut files = Vec::new();
     for args in list {
         fitting(args, kind_of(args.kind))?;
@@ -159,6 +160,9 @@ fn made(args: &Render, lock: &Lockfile, targets: &[&Target]) -> Result<Made, Err
         depth: None,
     };
     let how = How::of(args);
+    if let Some(path) = &args.output {
+        keep_in(&args.project, path)?;
+    }
     let folder = match &args.output {
         Some(path) if is_folder(path) => Some(path.clone()),
         // What is compared, kept or edited without a place is what `lock --render` writes.
@@ -230,6 +234,11 @@ fn fitting(args: &Render, kind: Option<Kind>) -> Result<(), Error> {
     Ok(())
 }
 
+/// No link takes a file out of the project, unless the user names a place outside.
+fn keep_in(project: &Path, path: &Path) -> Result<(), Error> {
+    Ok(Files::of(project)?.keep_in(path)?)
+}
+
 fn is_folder(path: &Path) -> bool {
     path.is_dir() || path.to_string_lossy().ends_with(['/', std::path::MAIN_SEPARATOR])
 }
@@ -266,6 +275,7 @@ fn files(
 ) -> Result<Vec<File>, Error> {
     if kind == Kind::Dockerfile {
         let path = in_project(folder, &kind.file_name("", options));
+        keep_in(project, &path)?;
         let files = dockerfile::files(path, lock, targets, options, how)?;
         return Ok(files.into_iter().map(File::usual).collect());
     }
@@ -273,6 +283,7 @@ fn files(
         let usual_name = kind.file_name(name, options);
         let options = &Options { depth: depth(&folder.join(usual_name), project), ..*options };
         let path = in_project(folder, &kind.file_name(name, options));
+        keep_in(project, &path)?;
         Ok::<_, Error>(
             File::new(path, render::render(kind, lock, targets, options)?, kind.word()).usual(),
         )

@@ -12,9 +12,13 @@ use crate::error::{Error, Exit};
 use crate::lock::Lockfile;
 use crate::report::lock::{Rendered, State, differences, findings, rendered};
 use crate::report::{Found, markdown, slashed};
+use crate::yaml::{self, ReadError};
 
 /// Stands in the first lines of every file that is ours as a whole.
 const MARK: &str = "Written by gpuseal from gpuseal.lock";
+
+/// Largest file that a text is compared with, in bytes: more than any lock renders.
+const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// A text and the file that it is for.
 pub struct File {
@@ -93,10 +97,31 @@ impl File {
 
     /// What stands there; `None`: no file does.
     fn standing(&self) -> Result<Option<String>, Error> {
-        match fs_err::read(&self.path) {
-            Err(err) if err.kind() == ErrorKind::NotFound => Ok(None),
-            old => Ok(Some(String::from_utf8_lossy(&old?).into_owned())),
+        // Before it is opened: a pipe would wait for ever.
+        if fs_err::metadata(&self.path).is_ok_and(|standing| !standing.is_file()) {
+            return Err(self.no_file());
         }
+        match yaml::read(&self.path, MAX_BYTES) {
+            Ok(text) => Ok(Some(text)),
+            Err(ReadError::Io(err)) if err.kind() == ErrorKind::NotFound => Ok(None),
+            Err(ReadError::Io(err)) => Err(err.into()),
+            Err(ReadError::TooLong(_) | ReadError::NotUtf8(_)) => Err(self.foreign()),
+        }
+    }
+
+    fn no_file(&self) -> Error {
+        let message = format!("`{}` is no regular file", self.path.display());
+        usage(&message, "take it away, or name another file with -o")
+    }
+
+    fn foreign(&self) -> Error {
+        let (name, word) = (self.path.display(), self.word);
+        usage(
+            &format!("`{name}` is not what `gpuseal render {word}` writes, and would be lost"),
+            &format!(
+                "name another file with `gpuseal render {word} -o FILE`, or replace it with `--force` there"
+            ),
+        )
     }
 
     /// Whether a text is what the file is to hold. A checkout of Windows has its own line ends.
@@ -127,29 +152,20 @@ impl File {
         if standing.is_dir() {
             return Err(usage(&format!("`{name}` is a folder"), "name a file in it with -o"));
         }
-        let word = self.word;
-        match self.over {
-            Over::Ours if !force && standing.is_file() => {
-                if is_ours(&fs_err::read(&self.path)?, word) {
-                    return Ok(());
-                }
-                Err(usage(
-                    &format!(
-                        "`{name}` is not what `gpuseal render {word}` writes, and would be lost"
-                    ),
-                    &format!(
-                        "name another file with `gpuseal render {word} -o FILE`, or replace it with `--force` there"
-                    ),
-                ))
-            }
-            _ => Ok(()),
+        // Nobody has asked for what stands at a usual place.
+        if self.usual && !standing.is_file() {
+            return Err(self.no_file());
         }
+        if self.over != Over::Ours || force || !standing.is_file() {
+            return Ok(());
+        }
+        let ours = self.standing()?.is_none_or(|old| is_ours(&old, self.word));
+        if ours { Ok(()) } else { Err(self.foreign()) }
     }
 }
 
 /// Whether a file is one that this kind of `render` wrote, or empty.
-pub(super) fn is_ours(old: &[u8], word: &str) -> bool {
-    let text = String::from_utf8_lossy(old);
+pub(super) fn is_ours(text: &str, word: &str) -> bool {
     // JSON has no comments: there it stands among the last lines.
     let lines = if text.starts_with('{') { usize::MAX } else { 8 };
     let head: String = text.lines().take(lines).collect::<Vec<_>>().join("\n");

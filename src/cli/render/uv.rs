@@ -17,7 +17,10 @@ pub(super) fn made(args: &Render, lock: &Lockfile, targets: &[&Target]) -> Resul
     }
     let text = uv::fragment(lock, targets)?;
     match &args.output {
-        Some(path) => Ok(Made::Files(vec![File::new(path.clone(), text, "uv")])),
+        Some(path) => {
+            super::keep_in(&args.project, path)?;
+            Ok(Made::Files(vec![File::new(path.clone(), text, "uv")]))
+        }
         None if How::of(args).has_place() => Err(usage(
             "`uv` is a part of pyproject.toml and no file of its own",
             "take the project's with --write, or a file that you name with -o",
