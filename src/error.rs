@@ -107,6 +107,9 @@ pub enum Error {
         /// What to do.
         help: Option<String>,
     },
+    /// There is no lock to compare with.
+    #[error("{}", first(.0))]
+    NoLock(Vec<crate::domain::Finding>),
     /// What a commit waits for.
     #[error("{message}")]
     Hook {
@@ -178,6 +181,7 @@ impl Error {
                 help.clone()
             }
             Self::Hook { help, .. } => Some(help.clone()),
+            Self::NoLock(findings) => findings.first()?.help.first().cloned(),
             Self::Host(_) => {
                 Some("name the card with --gpu, as nvidia-smi prints it, and the --driver".into())
             }
@@ -229,7 +233,7 @@ impl Error {
     /// Lines of the project that contradict each other.
     pub fn findings(&self) -> &[crate::domain::Finding] {
         match self {
-            Self::Contradiction(findings) => findings,
+            Self::Contradiction(findings) | Self::NoLock(findings) => findings,
             _ => &[],
         }
     }
@@ -244,6 +248,7 @@ impl Error {
             | Self::TwoDigests(_)
             | Self::Disagrees { .. }
             | Self::Uv { .. }
+            | Self::NoLock(_)
             | Self::Hook { .. } => Exit::No,
             Self::Net(err) if err.honest_no() => Exit::No,
             Self::Wheel(err) if err.honest_no() => Exit::No,

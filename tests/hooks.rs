@@ -79,11 +79,12 @@ fn a_first_lock_passes_once_git_knows_it() {
     let place = folder(&[("gpuseal.yaml", WISHES)]);
     let at = place.path();
     git(at, &["init", "-q"]);
+    git(at, &["add", "gpuseal.yaml"]);
     resolve(at).says(
         1,
         &[
-            "error: there is no `gpuseal.lock`",
-            "help: run `gpuseal lock`, then `git add gpuseal.lock`",
+            "error[lock-stale]: there is no `gpuseal.lock`",
+            "help: run `gpuseal lock` and commit the result",
         ],
     );
     run(at, &["lock", "--offline"]).says(0, &["wrote"]);
@@ -121,8 +122,11 @@ fn what_stops_a_commit_is_told() {
     );
     // The new one stands there, and git would commit the old one.
     run(at, &["lock", "--offline"]).says(0, &["wrote"]);
-    resolve(at).says(1, &["not in git's index as it stands here: `gpuseal.lock`"]);
+    resolve(at).says(1, &["git add gpuseal.lock gpuseal.yaml"]);
+    // The wishes of the commit are still the old ones, which the new lock does not answer.
     git(at, &["add", "gpuseal.lock"]);
+    resolve(at).says(1, &["not in git's index as it stands here: `gpuseal.yaml`\n"]);
+    git(at, &["add", "gpuseal.yaml"]);
     silent(&resolve(at));
     rewrite(at, "gpuseal.yaml", "driver: \"580\"", "driver: \"470\"");
     resolve(at).says(1, &["train", "driver"]);
@@ -137,6 +141,104 @@ fn what_stops_a_commit_is_told() {
     resolve(at).says(2, &["gpuseal.lock", "gpuseal lock --force"]);
     run(at, &["resolve", "--hook", "--check"]).says(2, &["cannot be used with"]);
     run(at, &["resolve", "--hook", "--target", "train"]).says(2, &["cannot be used with"]);
+}
+
+#[test]
+fn everything_that_was_read_is_committed_with_the_lock() {
+    let place = folder(&[("gpuseal.yaml", WISHES), ("deps/base.txt", "torch>=2.9\n")]);
+    let at = place.path();
+    write(at, "requirements.txt", "-r deps/base.txt\n");
+    git(at, &["init", "-q"]);
+    run(at, &["lock", "--offline", "--render", "dockerfile"]).says(0, &["wrote"]);
+    git(at, &["add", "gpuseal.lock", "requirements.txt"]);
+    resolve(at).says(
+        1,
+        &[
+            "not in git's index as it stands here: `gpuseal.yaml`, `deps/base.txt`\n",
+            "help: look at it, then `git add gpuseal.yaml deps/base.txt`\n",
+        ],
+    );
+    git(at, &["add", "gpuseal.yaml", "deps"]);
+    silent(&resolve(at));
+    // A file elsewhere is in no commit of this repository.
+    let other = folder(&[("wishes.yaml", WISHES)]);
+    let config = other.path().join("wishes.yaml");
+    let run = hook(at, &["resolve", "--hook", "--config", &config.to_string_lossy()]);
+    silent(&run);
+}
+
+/// As `lock --check` does: a hook in CI is read by programs too.
+#[test]
+fn a_hook_speaks_in_every_voice() {
+    let place = locked();
+    let at = place.path();
+    git(at, &["add", "."]);
+    let hook = |args: &[&str]| hook(at, &[&["resolve", "--hook"], args].concat());
+    hook(&["--format", "json"]).says(0, &["\"state\": \"unchanged\""]);
+    silent(&hook(&["--report", "markdown=said.md", "--report", "json=said.json"]));
+    let read = |name: &str| fs_err::read_to_string(at.join(name)).expect(name);
+    assert!(read("said.json").contains("\"verdict\": \"ok\"") && !read("said.md").is_empty());
+    rewrite(at, "gpuseal.yaml", "2.9.1", "2.8.0");
+    hook(&["--format", "json", "--report", "sarif=said.sarif"])
+        .says(1, &["\"state\": \"stale\"", "lock-stale"]);
+    assert!(read("said.sarif").contains("lock-stale"));
+    run(at, &["lock", "--offline"]).says(0, &["wrote"]);
+    hook(&["--report", "json=said.json"]).says(1, &["not in git's index"]);
+    assert!(read("said.json").contains("not in git's index"));
+    fs_err::remove_file(at.join("gpuseal.lock")).expect("a lock");
+    hook(&["--report", "json=said.json"]).says(1, &["error[lock-stale]"]);
+    assert!(read("said.json").contains("\"state\": \"missing\""));
+}
+
+/// What is advised has to work.
+#[test]
+fn advice_that_git_follows() {
+    let place = locked();
+    let at = place.path();
+    write(at, ".gitignore", "*.lock\n");
+    resolve(at)
+        .says(1, &["take out of .gitignore (or `git add -f`) what git ignores: `gpuseal.lock`"]);
+    git(at, &["add", "-f", "gpuseal.lock"]);
+    silent(&resolve(at));
+    git(at, &["update-index", "--skip-worktree", "gpuseal.lock"]);
+    silent(&resolve(at));
+
+    // Another repository in a folder of this one has an index of its own.
+    write(at, "my sub/gpuseal.yaml", WISHES);
+    let sub = at.join("my sub");
+    git(&sub, &["init", "-q"]);
+    run(&sub, &["lock", "--offline"]).says(0, &["wrote"]);
+    git(&sub, &["add", "gpuseal.yaml"]);
+    let mut command = gpuseal(at);
+    command.env("PATH", std::env::var_os("PATH").expect("a PATH"));
+    // As git runs hooks.
+    command.env("GIT_INDEX_FILE", ".git/index").env("GIT_DIR", ".git");
+    command.args(["resolve", "--hook", "--project", "my sub"]);
+    finish(&mut command)
+        .says(1, &["`my sub/gpuseal.lock`\n", "then `git -C 'my sub' add gpuseal.lock`\n"]);
+    git(at, &["-C", "my sub", "add", "gpuseal.lock"]);
+    silent(&finish(&mut command));
+}
+
+#[test]
+fn a_missing_lock_is_a_stale_one() {
+    let place = folder(&[("p/gpuseal.yaml", WISHES)]);
+    let at = place.path();
+    let no = "there is no `p/gpuseal.lock`";
+    let in_p = |args: &[&str]| run(at, &[args, &["--project", "p"]].concat());
+    for args in [
+        &["lock", "--check"][..],
+        &["resolve", "--check"],
+        &["resolve", "--hook"],
+        &["render", "dockerfile", "--check"],
+        &["render", "dockerfile", "--hook"],
+    ] {
+        in_p(args).says(1, &[no, "help: run `gpuseal lock` and commit the result"]);
+        in_p(&[args, &["--format", "sarif"]].concat())
+            .says(0, &["lock-stale", no, "p/gpuseal.lock"]);
+        in_p(&[args, &["--format", "json"]].concat()).says(1, &["lock-stale", no]);
+    }
+    in_p(&["render", "dockerfile"]).says(2, &[no]);
 }
 
 #[test]

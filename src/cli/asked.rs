@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 use super::args::Wanted;
 use super::output::Output;
@@ -10,8 +11,8 @@ use crate::domain::{Finding, Setting, Sha256, normalise_name};
 use crate::error::Error;
 use crate::lock;
 use crate::matrix::Matrix;
-use crate::requirements::Requirements;
 use crate::requirements::project::{self, Answer, Choice, Demand, Kind, Project};
+use crate::requirements::{Requirements, in_project};
 use crate::resolve::case::Case;
 use crate::resolve::{
     Explanation, Fixed, Kept, Outcome, Part, Parts, Pinned, Pool, Problem, Stack, Unpinned, parts,
@@ -45,6 +46,23 @@ impl Asked {
                 targets: Vec::new(),
             }),
         }
+    }
+
+    /// The files that say what is asked for, from the current folder. What is rendered from the answer
+    /// says nothing.
+    pub fn files(&self, project: &Path) -> Vec<PathBuf> {
+        let mut files: Vec<_> = self.wanted.file.iter().cloned().collect();
+        for file in &self.project.files {
+            if matches!(file.what, "configuration" | "rendered by gpuseal") {
+                continue;
+            }
+            let inside = in_project(project, &file.name);
+            let path = if inside.exists() { inside } else { PathBuf::from(&file.name) };
+            if !files.contains(&path) {
+                files.push(path);
+            }
+        }
+        files
     }
 
     /// Whether an answer is one for a target: a set of the project's options lends its name to those that

@@ -5,20 +5,22 @@
 //! without a word; so git itself is asked.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use super::args::Resolve;
 use super::asked::Asked;
-use super::lock::{freshness, own_lock_path, talk};
+use super::lock::{answered, freshness, own_lock_path, talk};
 use super::output::Output;
 use super::resolve::Told;
 use crate::doctor::quoted;
 use crate::domain::Code;
 use crate::error::{Error, Exit};
-use crate::host::child;
+use crate::host::child::{self, Ran};
 use crate::lock::{self, Lockfile};
 use crate::matrix::Matrix;
+use crate::report::lock::Standing;
 use crate::resolve::Outcome;
 
 /// Far more than git needs for a few names, even on a disk that sleeps.
@@ -43,31 +45,29 @@ pub fn resolve(
     let (standing, outcome) = match &old {
         Some(old) => {
             let inputs = asked.canonical(old.with_deps());
-            let (standing, outcome) = freshness(&path, old, asked, &inputs, matrix)?;
-            (Some(standing), outcome)
+            freshness(&path, old, asked, &inputs, matrix)?
         }
         // What cannot be locked is told before that it is not.
-        None => (None, Some(asked.solve(matrix))),
+        None => (Standing::missing(&path), Some(asked.solve(matrix))),
     };
     if let Some(outcome) = outcome.filter(|outcome| !matches!(outcome, Outcome::Solved(_))) {
         let args = &args.wanted;
         let told = Told { command: "resolve", outcome: &outcome, asked, args, short: None };
         return told.tell(None, matrix, output);
     }
-    let Some(standing) = standing else {
-        return Err(Error::Hook {
-            message: format!("there is no `{}`", path.display()),
-            help: format!("run `gpuseal lock`, then `{}`", git_add(&[&path])),
-        });
-    };
-    if !standing.findings().is_empty() {
-        output.result(&standing.lines())?;
-        talk(&standing, output);
-        if standing.verdict() != Code::Ok {
-            return Ok(Exit::No);
-        }
+    if standing.verdict() == Code::Ok {
+        // A lock of what stands here is none of what is committed, if that is something else.
+        let home = repository(&path);
+        let mut files = asked.files(&args.wanted.project);
+        files.retain(|file| repository(file) == home);
+        files.insert(0, path);
+        committed(&[], &files.iter().map(PathBuf::as_path).collect::<Vec<_>>(), output)?;
     }
-    committed(&[], &[&path], output)
+    let exit = answered("resolve", &standing, matrix, output)?;
+    if !standing.findings().is_empty() {
+        talk(&standing, output);
+    }
+    Ok(exit)
 }
 
 /// Fails when files were written, or when git would commit something else than what stands there.
@@ -92,7 +92,7 @@ pub fn committed(wrote: &[&Path], all: &[&Path], output: &Output) -> Result<Exit
     let help = match add {
         // The index had it right, and the folder did not.
         [] => "commit again".into(),
-        add => format!("look at it, then `{}`", git_add(add)),
+        add => format!("look at it, then {}", adding(add)),
     };
     Err(Error::Hook { message, help })
 }
@@ -101,41 +101,100 @@ fn names(paths: &[&Path]) -> String {
     paths.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ")
 }
 
-/// The command that puts files into the index, as a shell reads it.
-fn git_add(paths: &[&Path]) -> String {
-    let words = paths.iter().map(|path| quoted(&path.to_string_lossy()));
-    format!("git add {}", words.collect::<Vec<_>>().join(" "))
+/// The commands that put files into the index, as a shell reads them.
+fn adding(paths: &[&Path]) -> String {
+    let here = repository(Path::new("."));
+    let (mut plain, mut ignored, mut elsewhere) = (Vec::new(), Vec::new(), Vec::new());
+    for path in paths {
+        let folder = other_folder(path, here.as_deref());
+        let name = if folder.is_some() { path.file_name() } else { None };
+        let name = name.unwrap_or(path.as_os_str());
+        let words = ["check-ignore", "--quiet", "--"].map(OsStr::new);
+        let is_ignored =
+            git(folder, &[&words[..], &[name]].concat()).is_ok_and(|ran| ran.success());
+        let word = quoted(&name.to_string_lossy());
+        match folder {
+            Some(folder) => {
+                let (folder, force) =
+                    (folder.to_string_lossy(), if is_ignored { " -f" } else { "" });
+                elsewhere.push(format!("`git -C {} add{force} {word}`", quoted(&folder)));
+            }
+            None if is_ignored => ignored.push(word),
+            None => plain.push(word),
+        }
+    }
+    let mut ways = Vec::new();
+    if !plain.is_empty() {
+        ways.push(format!("`git add {}`", plain.join(" ")));
+    }
+    if !ignored.is_empty() {
+        let words = ignored.join(" ");
+        ways.push(format!("take out of .gitignore (or `git add -f`) what git ignores: `{words}`"));
+    }
+    ways.extend(elsewhere);
+    ways.join(", ")
+}
+
+/// The repository that a file or folder lies in.
+fn repository(path: &Path) -> Option<PathBuf> {
+    let real = fs_err::canonicalize(path).ok()?;
+    real.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_path_buf)
+}
+
+/// The folder of a file in another repository than `here`, such as a submodule.
+fn other_folder<'p>(path: &'p Path, here: Option<&Path>) -> Option<&'p Path> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty())?;
+    (Some(repository(path)?.as_path()) != here).then_some(folder)
 }
 
 /// Those of the files that git's index does not hold as they stand in the folder.
 fn left_out<'p>(files: &[&'p Path]) -> Result<Vec<&'p Path>, String> {
-    if holds(files)? {
-        return Ok(Vec::new());
-    }
+    let here = repository(Path::new("."));
+    let other = |file: &'p Path| other_folder(file, here.as_deref());
+    let ours: Vec<_> = files.iter().filter(|file| other(file).is_none()).collect();
+    let all: Vec<_> = ours.iter().map(|file| file.as_os_str()).collect();
+    let all_ours = all.is_empty() || holds(None, &all)?;
     let mut left = Vec::new();
     for file in files {
-        if !holds(&[file])? {
+        let held = match (other(file), file.file_name()) {
+            (Some(folder), Some(name)) => holds(Some(folder), &[name])?,
+            _ => all_ours || holds(None, &[file.as_os_str()])?,
+        };
+        if !held {
             left.push(*file);
         }
     }
     Ok(left)
 }
 
-/// Whether git's index holds all of the files as they stand. In a hook git says by the environment which
-/// index is committed.
-fn holds(files: &[&Path]) -> Result<bool, String> {
+/// Whether git's index holds all of the files as they stand.
+fn holds(folder: Option<&Path>, files: &[&OsStr]) -> Result<bool, String> {
     // Names are names, and nothing that git watches folders with is started for a few of them.
     let options = ["--literal-pathspecs", "-c", "core.fsmonitor=false", "ls-files"];
     let listed = ["-z", "-t", "--cached", "--modified", "--"];
     let mut words: Vec<&OsStr> = options.iter().chain(&listed).map(OsStr::new).collect();
-    words.extend(files.iter().map(|file| file.as_os_str()));
-    let ran = child::run("git", &words, "", LONGEST).map_err(|err| format!("`git`: {err}"))?;
+    words.extend(files);
+    let ran = git(folder, &words)?;
     if !ran.success() {
         let said = ran.stderr.lines().next().unwrap_or("it did not end in time");
         return Err(crate::domain::shown(said));
     }
-    // What is modified, or in conflict, has a further entry with another tag.
+    // What is modified, or in conflict, has a further entry with another tag. `S`: the user has told git
+    // to leave the folder's alone.
     let mut entries = ran.stdout.split_terminator('\0');
     let known = entries.clone().count() == files.len();
-    Ok(known && entries.all(|entry| entry.starts_with("H ")))
+    Ok(known && entries.all(|entry| entry.starts_with("H ") || entry.starts_with("S ")))
+}
+
+/// Runs git. In a hook it is told by the environment which index is committed: of another repository, in a
+/// folder that is named, that would be the wrong one.
+fn git(folder: Option<&Path>, words: &[&OsStr]) -> Result<Ran, String> {
+    let mut git = Command::new("git");
+    if let Some(folder) = folder {
+        git.current_dir(folder);
+        for name in ["DIR", "INDEX_FILE", "WORK_TREE", "PREFIX", "COMMON_DIR", "OBJECT_DIRECTORY"] {
+            git.env_remove(format!("GIT_{name}"));
+        }
+    }
+    child::run_command(git.args(words), "", LONGEST).map_err(|err| format!("`git`: {err}"))
 }

@@ -7,7 +7,7 @@ use super::lock::{freshness, own_lock_path, talk};
 use super::output::Output;
 use crate::domain::{Code, Finding, Place, Severity};
 use crate::error::{Error, Exit};
-use crate::lock::Lockfile;
+use crate::lock::{self, Lockfile};
 use crate::matrix::Matrix;
 use crate::report::lock::Standing;
 use crate::report::{Found, human, json_v1, markdown, slashed};
@@ -32,9 +32,14 @@ pub fn run(args: &Resolve, matrix: &Matrix, output: &Output) -> Result<Exit, Err
     };
     if args.check && matches!(outcome, Outcome::Solved(_)) {
         let path = own_lock_path(&args.wanted.project)?;
-        let old = Lockfile::read(&path)?;
-        let inputs = asked.canonical(old.with_deps());
-        let (standing, _) = freshness(&path, &old, &asked, &inputs, matrix)?;
+        let standing = match Lockfile::read(&path) {
+            Ok(old) => {
+                let inputs = asked.canonical(old.with_deps());
+                freshness(&path, &old, &asked, &inputs, matrix)?.0
+            }
+            Err(lock::Error::Missing(_)) => Standing::missing(&path),
+            Err(err) => return Err(err.into()),
+        };
         let exit = told.tell(Some(&standing), matrix, output)?;
         talk(&standing, output);
         return Ok(exit);

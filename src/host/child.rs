@@ -38,12 +38,16 @@ pub fn run<S: AsRef<OsStr>>(
     stdin: &str,
     deadline: Duration,
 ) -> io::Result<Ran> {
-    let mut child = Command::new(program)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
+    run_command(Command::new(program).args(args), stdin, deadline)
+}
+
+/// The same with what else is set for it, such as its folder.
+///
+/// # Errors
+/// It cannot be started.
+pub fn run_command(command: &mut Command, stdin: &str, deadline: Duration) -> io::Result<Ran> {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let end = Instant::now() + deadline;
     let stdout = child.stdout.take().map(listen);
     let stderr = child.stderr.take().map(listen);

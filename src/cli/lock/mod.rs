@@ -244,11 +244,28 @@ fn check(
     standing_told(&standing, matrix, output)
 }
 
-/// How a lock and its files stand, in every voice.
 fn standing_told(standing: &Standing, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
+    let exit = answered("lock", standing, matrix, output)?;
+    talk(standing, output);
+    if render::tell_stale(&standing.files, output) {
+        output.talk("help: run the same command with --locked instead of --check");
+    }
+    Ok(exit)
+}
+
+/// Answers how a lock and its files stand, in every voice.
+///
+/// # Errors
+/// The answer cannot be written.
+pub fn answered(
+    command: &'static str,
+    standing: &Standing,
+    matrix: &Matrix,
+    output: &Output,
+) -> Result<Exit, Error> {
     let findings = standing.findings();
     let exit = if standing.verdict() == Code::Ok { Exit::Done } else { Exit::No };
-    let found = Found::new("lock", output.ending(exit), Some(matrix)).with("", None, &findings);
+    let found = Found::new(command, output.ending(exit), Some(matrix)).with("", None, &findings);
     output.answer_as_it_is(&|format| match format {
         Format::Human => standing.lines() + &differences(&standing.files),
         Format::Json => standing.document(matrix),
@@ -256,10 +273,6 @@ fn standing_told(standing: &Standing, matrix: &Matrix, output: &Output) -> Resul
         Format::Sarif => found.sarif(),
         Format::Markdown => markdown::checked(&found, standing),
     })?;
-    talk(standing, output);
-    if render::tell_stale(&standing.files, output) {
-        output.talk("help: run the same command with --locked instead of --check");
-    }
     Ok(exit)
 }
 

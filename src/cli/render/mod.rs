@@ -13,9 +13,9 @@ use super::lock::own_lock_path;
 use super::output::Output;
 use crate::domain::shown;
 use crate::error::{Error, Exit};
-use crate::lock::{Lockfile, Target};
+use crate::lock::{self, Lockfile, Target};
 use crate::render::{self, Gpu, ImageName, Kind, Options, Runtime, Shell};
-use crate::report::lock::Rendered;
+use crate::report::lock::{Rendered, Standing};
 use crate::requirements::in_project;
 use crate::requirements::project::Files;
 use crate::yaml::{self, ReadError};
@@ -75,7 +75,8 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
     let mut args = args.clone();
     args.output = args.output.filter(|_| !stdout);
     let args = &args;
-    let lock = Lockfile::read(&own_lock_path(&args.project)?)?;
+    let compares = How::of(args).has_place();
+    let lock = lock_of(&args.project, compares)?;
     let kind = kind_of(args.kind);
     fitting(args, kind)?;
     let targets = chosen(args, &lock)?;
@@ -103,12 +104,28 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
     Ok(exit)
 }
 
+/// The lock of a project. To a comparison it is as stale when it is missing.
+fn lock_of(project: &Path, compares: bool) -> Result<Lockfile, Error> {
+    let path = own_lock_path(project)?;
+    match Lockfile::read(&path) {
+        Err(lock::Error::Missing(_)) if compares => {
+            let mut findings = Standing::missing(&path).findings();
+            // Places of errors are taken from the project's folder.
+            for place in findings.iter_mut().filter_map(|finding| finding.place.as_mut()) {
+                place.file = "gpuseal.lock".into();
+            }
+            Err(Error::NoLock(findings))
+        }
+        other => Ok(other?),
+    }
+}
+
 /// Compares files of several kinds at once, as `render --check` does one.
 ///
 /// # Errors
 /// Those of [`run`].
 pub fn check(list: &[Render], project: &Path, output: &Output) -> Result<Exit, Error> {
-    let lock = Lockfile::read(&own_lock_path(project)?)?;
+    let lock = lock_of(project, true)?;
     let mut files = Vec::new();
     for args in list {
         fitting(args, kind_of(args.kind))?;

@@ -259,10 +259,6 @@ fn keep(files: &[File], how: How, output: &Output) -> Result<Exit, Error> {
     }
     let (mut all, mut wrote) = (Vec::new(), Vec::new());
     for file in files {
-        // What the user is to go on with comes along with the rest, and is nobody's to bring back.
-        if file.over == Over::Nothing && wrote.is_empty() {
-            continue;
-        }
         let path = file.path.as_path();
         all.push(path);
         if !file.is(file.standing()?.as_deref()) && file.write(how.force)? {
