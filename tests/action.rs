@@ -244,13 +244,13 @@ fn without_a_runner_outputs_are_said() {
 fn nothing_old_is_handed_on() {
     let place = folder(&[
         ("gpuseal.yaml", ASKED),
-        ("r.json", "{\"verdict\":\"ok\"}"),
-        ("s.sarif", "{\"runs\":[]}"),
+        ("r.json", "{\"schema\":{\"name\":\"gpuseal.check\"},\"verdict\":\"ok\"}"),
+        ("s.sarif", "{\"runs\":[{\"tool\":{\"driver\":{\"name\":\"gpuseal\"}}}]}"),
     ]);
     let at = place.path();
     let step = step(at, &[("mode", "reslove"), ("report", "r.json"), ("sarif", "s.sarif")]);
     step.ends(2, "error", false);
-    assert!(!std::fs::read_to_string(at.join("s.sarif")).expect("a file").contains("\"runs\":[]"));
+    assert!(std::fs::read_to_string(at.join("s.sarif")).expect("a file").contains("results"));
     let mut command = gpuseal(at);
     command.arg("action").env("GPUSEAL_INPUT_MODE", "resolve").env("GITHUB_OUTPUT", at);
     command.env("RUNNER_TEMP", at);
@@ -258,5 +258,32 @@ fn nothing_old_is_handed_on() {
     let mut command = gpuseal(at);
     command.arg("action").env("GPUSEAL_INPUT_MODE", "resolve").env("RUNNER_TEMP", at);
     command.env("GPUSEAL_INPUT_REPORT", "same").env("GPUSEAL_INPUT_SARIF", "same");
-    finish(&mut command).says(2, &["`report` and `sarif`"]);
+    finish(&mut command).says(2, &["same file"]);
+}
+
+/// What stands there and is none of ours stays, the other report and the summary are written, and only
+/// what was written is put out.
+#[test]
+fn the_files_of_others_stay() {
+    let place = folder(&[("gpuseal.yaml", ASKED), ("s.sarif", "{\"runs\":[]}")]);
+    let at = place.path();
+    for (input, file) in [("report", "gpuseal.yaml"), ("sarif", "s.sarif")] {
+        let before = std::fs::read(at.join(file)).expect("a file");
+        let runner = tempfile::tempdir().expect("a folder");
+        let (out, summary) = (runner.path().join("output"), runner.path().join("summary"));
+        let mut command = gpuseal(at);
+        command.arg("action").env("RUNNER_TEMP", runner.path()).env("GITHUB_OUTPUT", &out);
+        command.env("GITHUB_STEP_SUMMARY", &summary).env("GPUSEAL_INPUT_MODE", "lock");
+        command.env(format!("GPUSEAL_INPUT_{}", input.to_ascii_uppercase()), file);
+        finish(&mut command).says(2, &[file, "help: name another file"]);
+        assert_eq!(std::fs::read(at.join(file)).expect("a file"), before);
+        assert!(!at.join("gpuseal.lock").exists());
+        assert!(std::fs::read_to_string(&summary).expect("a summary").contains("error"));
+        let outputs = read(&std::fs::read_to_string(&out).expect("outputs"));
+        for output in ["report", "sarif"] {
+            let path = &outputs[&format!("{output}-path")];
+            assert_eq!(path.is_empty(), output == input, "{output}: {path}");
+        }
+        assert_eq!(outputs["verdict"], "error");
+    }
 }

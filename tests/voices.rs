@@ -200,23 +200,23 @@ fn reports_stand_beside_the_answer_and_leave_the_exit_code_alone() {
         "--report",
         "markdown=notes.md",
         "--report",
-        "human=out/human.txt",
+        "human=out/human.log",
         "--report",
-        "github=out/github.txt",
+        "github=out/github.log",
     ];
     let first = run(at, &args);
     first.says(1, &["no stack satisfies"]);
     valid(&text("out/scan.sarif"), 1, "a report");
     let document: Value = serde_json::from_str(&text("out/a=b.json")).expect("JSON");
     assert_eq!(document["result"], "unsatisfiable");
-    assert_eq!(text("out/human.txt"), first.stdout);
-    assert!(text("out/github.txt").starts_with("::error file=gpuseal.yaml,line=5,"));
+    assert_eq!(text("out/human.log"), first.stdout);
+    assert!(text("out/github.log").starts_with("::error file=gpuseal.yaml,line=5,"));
     // A summary goes on; files are written anew.
     run(at, &args).says(1, &[]);
     let notes = text("notes.md");
     assert!(notes.starts_with("# Before\n### "), "{notes}");
     assert_eq!(notes.matches("gpuseal resolve: unsatisfiable").count(), 2);
-    assert_eq!(text("out/human.txt"), first.stdout);
+    assert_eq!(text("out/human.log"), first.stdout);
     // An error is told in the same files.
     write(at, "gpuseal.yaml", STRANGE);
     run(at, &args).says(2, &["there is no key `gpu`"]);
@@ -226,7 +226,7 @@ fn reports_stand_beside_the_answer_and_leave_the_exit_code_alone() {
         (&document["exit"], &document["path"], &document["line"]),
         (&2.into(), &"gpuseal.yaml".into(), &4.into())
     );
-    assert!(text("out/human.txt").starts_with("error: target `a`"));
+    assert!(text("out/human.log").starts_with("error: target `a`"));
 }
 
 #[test]
@@ -238,9 +238,53 @@ fn reports_that_cannot_be() {
     run(at, &["resolve", "--report", "xml=x"])
         .says(2, &["no format `xml`", "human, json, github, sarif, markdown"]);
     // An answer that was to be kept and is not is no success.
-    run(at, &["resolve", "--report", "json=file/x.json"]).says(2, &["file"]);
+    let kept = run(at, &["resolve", "--report", "json=file/x.json", "--report", "sarif=s.sarif"]);
+    kept.says(2, &["file", "TARGET"]);
+    valid(&std::fs::read_to_string(at.join("s.sarif")).expect("a report"), 0, "the other one");
     run(at, &["init", "--report", "json=x.json"]).says(2, &["--report", "none"]);
     run(at, &["matrix", "list", "--format", "sarif"]).says(2, &["text or JSON"]);
+}
+
+/// A mistyped name costs no file, and the command does nothing before that is known.
+#[test]
+fn a_report_takes_the_place_of_reports_alone() {
+    let place = folder(&[("gpuseal.yaml", ASKED), ("empty", ""), ("requirements.txt", "x\n")]);
+    let at = place.path();
+    for (report, file) in [
+        ("json=gpuseal.yaml", "gpuseal.yaml"),
+        ("sarif=./gpuseal.yaml", "gpuseal.yaml"),
+        ("markdown=gpuseal.yaml", "gpuseal.yaml"),
+        ("human=requirements.txt", "requirements.txt"),
+        ("github=requirements.txt", "requirements.txt"),
+    ] {
+        let before = std::fs::read(at.join(file)).expect("a file");
+        let asked = run(at, &["lock", "--offline", "--report", report]);
+        asked.says(2, &[file, "help: name another file"]);
+        assert_eq!(asked.stderr.matches("error: ").count(), 1, "{}", asked.stderr);
+        assert_eq!(std::fs::read(at.join(file)).expect("a file"), before, "{report}");
+        assert!(!at.join("gpuseal.lock").exists(), "{report}: it was locked");
+    }
+    // Nor a file that the command itself writes meanwhile.
+    run(at, &["lock", "--offline", "--report", "json=gpuseal.lock"]).says(2, &["gpuseal.lock"]);
+    run(at, &["lock", "--check"]).says(0, &[]);
+    run(at, &["resolve", "--report", "json=r.json", "--report", "sarif=sub/../r.json"])
+        .says(2, &["same file", "`r.json` and `sub/../r.json`"]);
+    for format in ["json", "sarif", "human", "github"] {
+        let report = format!("{format}=empty");
+        run(at, &["resolve", "--report", &report]).says(0, &[]);
+        write(at, "empty", "");
+    }
+    // A report in the place of one, whatever its voice.
+    run(at, &["resolve", "--report", "json=r"]).says(0, &[]);
+    run(at, &["resolve", "--report", "sarif=r"]).says(0, &[]);
+    run(at, &["resolve", "--report", "json=r"]).says(0, &[]);
+    if cfg!(unix) {
+        for format in ["json", "markdown"] {
+            let reports = [format!("{format}=/dev/stdout"), format!("{format}=/dev/null")];
+            let args = ["resolve", "--report", &reports[0], "--report", &reports[1]];
+            run(at, &args).says(0, &["TARGET", "NVIDIA H100"]);
+        }
+    }
 }
 
 /// Names of the project reach every voice as text.

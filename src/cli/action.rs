@@ -118,7 +118,7 @@ pub fn run(global: Global) -> Exit {
     let mut output = Output::new(&global);
     output.aloud = true;
     let outputs = Outputs { json, sarif };
-    let told = summary.and(outputs.clear()).and_then(|()| work(&output));
+    let told = output.reports.clear().and(summary).and_then(|_| work(&output));
     let (exit, project) = told.unwrap_or_else(|err| {
         output.error(&err);
         (err.exit(), None)

@@ -17,6 +17,7 @@ mod man;
 mod matrix;
 mod output;
 mod render;
+mod reports;
 mod resolve;
 mod wanted;
 mod why;
@@ -79,6 +80,7 @@ fn run(mut cli: Cli, output: &Output) -> Result<Exit, Error> {
         }
         None => (),
     }
+    output.reports.check()?;
     if cli.global.matrix.is_none() {
         cli.global.matrix = wanted::matrix_of_variable()?;
     }

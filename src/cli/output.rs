@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::args::{Color, Format, Global, Report};
+use super::args::{Color, Format, Global};
+use super::reports::Reports;
 use crate::error::{Error, Exit};
 use crate::report::{Failure, github, markdown};
 use crate::requirements::Bad;
@@ -25,7 +26,8 @@ pub struct Output {
     pub command: Cell<&'static str>,
     /// The folder of the project that it is about.
     pub project: RefCell<PathBuf>,
-    reports: Vec<Report>,
+    /// Files that the answer is written to as well.
+    pub reports: Reports,
     /// The command has given its answer: an error after it does not take its place.
     answered: Cell<bool>,
     /// What an error says to programs, where the command's own document says it better.
@@ -52,7 +54,7 @@ impl Output {
             aloud: false,
             command: Cell::new("gpuseal"),
             project: RefCell::new(".".into()),
-            reports: global.report.clone(),
+            reports: Reports::new(global.report.clone()),
             answered: Cell::new(false),
             instead: RefCell::new(None),
         }
@@ -68,9 +70,10 @@ impl Output {
     /// # Errors
     /// Anything but a closed pipe.
     pub fn answer(&self, voices: Voices<'_>) -> Result<(), Error> {
-        self.report(voices)?;
         self.aloud(voices);
-        self.result(&voices(self.format))
+        // A report that cannot be written does not cost the answer, nor the other way round.
+        let said = self.result(&voices(self.format));
+        self.report(voices).and(said)
     }
 
     /// The same where the text for people is to be copied: not a character of it is changed.
@@ -78,9 +81,9 @@ impl Output {
     /// # Errors
     /// Anything but a closed pipe.
     pub fn answer_as_it_is(&self, voices: Voices<'_>) -> Result<(), Error> {
-        self.report(voices)?;
         self.aloud(voices);
-        self.data(&voices(self.format))
+        let said = self.data(&voices(self.format));
+        self.report(voices).and(said)
     }
 
     /// The answer for people, beside one that they do not see.
@@ -96,18 +99,7 @@ impl Output {
     /// A report that cannot be written.
     pub fn report(&self, voices: Voices<'_>) -> Result<(), Error> {
         self.answered.set(true);
-        for Report { format, file } in &self.reports {
-            let text = voices(*format);
-            if let Some(folder) = file.parent().filter(|p| !p.as_os_str().is_empty()) {
-                fs_err::create_dir_all(folder)?;
-            }
-            match format {
-                Format::Markdown => append(file, &text)?,
-                // A file has no colours.
-                _ => _ = write_whole(file, &anstream::adapter::strip_str(&text).to_string())?,
-            }
-        }
-        Ok(())
+        self.reports.write(voices)
     }
 
     /// How the program ends: a scanner that prints its findings has not failed.
@@ -197,8 +189,10 @@ impl Output {
                 Format::Sarif => failure.found.sarif(),
                 Format::Markdown => markdown::failure(&failure.found),
             };
-            if let Err(err) = self.report(&voices) {
-                self.talk(format_args!("error: {err}"));
+            if let Err(err) = self.report(&voices).map_err(|err| err.to_string())
+                && err != text
+            {
+                self.aside(&format!("error: {err}\n"));
             }
             // People have read it already.
             if self.format != Format::Human {
@@ -291,7 +285,10 @@ pub fn write_whole(path: &Path, text: &str) -> io::Result<bool> {
 }
 
 /// Adds a text to the end of a file.
-fn append(path: &Path, text: &str) -> io::Result<()> {
+///
+/// # Errors
+/// It cannot be written.
+pub fn append(path: &Path, text: &str) -> io::Result<()> {
     let open = std::fs::OpenOptions::new().create(true).append(true).open(path);
     open.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|err| cannot(path, &err))
 }

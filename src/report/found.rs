@@ -1,6 +1,6 @@
 //! What a command found, for the voices that list findings one by one.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use super::{github, sarif};
 use crate::domain::{Finding, Order as _, Place};
@@ -103,4 +103,18 @@ pub(super) fn below(project: &Path, place: Place) -> Place {
 pub fn slashed(path: &Path) -> String {
     let text = path.to_string_lossy();
     if std::path::MAIN_SEPARATOR == '/' { text.into_owned() } else { text.replace('\\', "/") }
+}
+
+/// A path from the root without `.` and `..`, whether or not something stands there.
+pub fn cleaned(path: &Path) -> PathBuf {
+    let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut clean = PathBuf::new();
+    for part in whole.components() {
+        match part {
+            Component::ParentDir => _ = clean.pop(),
+            Component::CurDir => (),
+            part => clean.push(part),
+        }
+    }
+    clean
 }

@@ -19,7 +19,7 @@ pub mod why;
 
 pub use draft::Machines;
 pub use failure::Failure;
-pub use found::{Found, Located, slashed};
+pub use found::{Found, Located, cleaned, slashed};
 pub use inputs::Inputs;
 
 use std::fmt::Write as _;

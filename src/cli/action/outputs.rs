@@ -3,14 +3,16 @@
 use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::io::{ErrorKind, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::variable;
+use crate::cli::args::Format;
 use crate::cli::lock::lock_path;
 use crate::cli::output::Output;
+use crate::cli::reports::Reports;
 use crate::domain::Sha256;
 use crate::error::{Error, Exit};
 use crate::lock::Lockfile;
@@ -24,29 +26,12 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Takes away what an earlier step has left there: its answer is not this one's.
-    ///
-    /// # Errors
-    /// A file that cannot be taken away; one file for both.
-    pub fn clear(&self) -> Result<(), Error> {
-        if self.json == self.sarif {
-            return Err(Error::usage("inputs `report` and `sarif` name the same file"));
-        }
-        for file in [&self.json, &self.sarif] {
-            match fs_err::remove_file(file) {
-                Err(err) if err.kind() != ErrorKind::NotFound => return Err(err.into()),
-                _ => (),
-            }
-        }
-        Ok(())
-    }
-
     /// Writes all outputs to the file that the runner names, or says them on the side.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn write(&self, exit: Exit, project: Option<&Path>, output: &Output) -> Result<(), Error> {
-        let list = self.list(exit, project);
+        let list = self.list(exit, project, &output.reports);
         let Some(file) = variable("GITHUB_OUTPUT") else {
             for (name, value) in list {
                 output.talk(format_args!("{name}={value}"));
@@ -63,8 +48,17 @@ impl Outputs {
         Ok(file.write_all(text.as_bytes())?)
     }
 
-    fn list(&self, exit: Exit, project: Option<&Path>) -> Vec<(&'static str, String)> {
-        let report = fs_err::read(&self.json).unwrap_or_default();
+    fn list(
+        &self,
+        exit: Exit,
+        project: Option<&Path>,
+        reports: &Reports,
+    ) -> Vec<(&'static str, String)> {
+        // What this run has not written is the answer to another question.
+        let report = match reports.wrote(Format::Json, &self.json) {
+            true => fs_err::read(&self.json).unwrap_or_default(),
+            false => Vec::new(),
+        };
         let report: Value = serde_json::from_slice(&report).unwrap_or_default();
         let path = project.map(lock_path);
         let bytes = path.as_ref().and_then(|path| fs_err::read(path).ok());
@@ -78,9 +72,9 @@ impl Outputs {
         };
         let names: Vec<&Value> = targets.iter().map(|target| &target["target"]).collect();
         let verdict = report["verdict"].as_str().or(report["result"].as_str()).unwrap_or("error");
-        let there = |file: &Path| {
+        let there = |format, file: &Path| {
             // Steps that follow may work in another folder.
-            let whole = std::path::absolute(file).ok().filter(|file| file.is_file());
+            let whole = std::path::absolute(file).ok().filter(|_| reports.wrote(format, file));
             whole.map_or_else(String::new, |file| file.display().to_string())
         };
         vec![
@@ -90,8 +84,8 @@ impl Outputs {
             ("lock-digest", digest),
             ("targets", json!(names).to_string()),
             ("matrix", json!({ "include": targets }).to_string()),
-            ("report-path", there(&self.json)),
-            ("sarif-path", there(&self.sarif)),
+            ("report-path", there(Format::Json, &self.json)),
+            ("sarif-path", there(Format::Sarif, &self.sarif)),
         ]
     }
 }
