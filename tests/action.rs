@@ -119,7 +119,14 @@ fn every_mode() {
     for key in ["target", "platform", "python", "torch", "cuda", "driver"] {
         assert_eq!(locked["include"][1][key], edge[key], "{key}");
     }
-    step(at, &[("mode", "render-check")]).ends(0, "ok", false);
+    let rendered = step(at, &[("mode", "render-check")]);
+    rendered.ends(0, "ok", false);
+    for summary in [&fresh.summary, &rendered.summary] {
+        assert!(
+            summary.contains("| train | NVIDIA H100") && summary.contains("<code>python:"),
+            "{summary}"
+        );
+    }
     let old = lock();
     let stale = step(at, &[("mode", "lock-check"), ("torch", "<2.14")]);
     stale.ends(1, "lock-stale", true);
@@ -167,6 +174,9 @@ fn inputs_are_checked_and_named() {
             &[("mode", "resolve"), ("index", "pypi")],
             &["no use for the input `index`", "it is for check"],
         ),
+        (&[("mode", "render-check"), ("matrix", "m")], &["no use for the input `matrix`"]),
+        (&[("mode", "render-check"), ("overlay", "o")], &["no use for the input `overlay`"]),
+        (&[("mode", "doctor"), ("matrix", "nowhere")], &["nowhere"]),
         (
             &[("mode", "render-check"), ("render", "helm")],
             &["input `render`", "helm", "dockerfile"],
@@ -183,6 +193,8 @@ fn inputs_are_checked_and_named() {
         assert!(step.run.stdout.starts_with("::error "), "{}", step.run.stdout);
     }
     let quiet = step(at, &[("mode", "resolve"), ("summary", "false"), ("target", " train ,\n")]);
+    let unknown = step(at, &[]).summary;
+    assert!(unknown.starts_with("### ❌ gpuseal: error\n"), "{unknown}");
     assert_eq!((quiet.run.code, quiet.summary.as_str(), quiet.targets().len()), (0, "", 1));
 }
 
@@ -237,6 +249,28 @@ fn without_a_runner_outputs_are_said() {
     let run = finish(&mut command);
     run.says(0, &["verdict=ok", "exit-code=0", "targets=[\"train\",\"edge\"]"]);
     assert!(!run.stdout.contains("verdict="), "{}", run.stdout);
+}
+
+/// What a variable of the job names is the project of the command and of the outputs.
+#[test]
+fn one_project_for_all() {
+    let place = folder(&[("sub/gpuseal.yaml", ASKED)]);
+    let at = place.path();
+    let sub = at.join("sub");
+    for mode in ["lock", "lock-check", "render-check"] {
+        let runner = tempfile::tempdir().expect("a folder");
+        let out = runner.path().join("output");
+        let mut command = gpuseal(at);
+        command.arg("action").env("RUNNER_TEMP", runner.path()).env("GITHUB_OUTPUT", &out);
+        command.env("GPUSEAL_PROJECT", &sub).env("GPUSEAL_INPUT_MODE", mode);
+        command.env("GPUSEAL_OFFLINE", "true");
+        let run = finish(&mut command);
+        let outputs = read(&std::fs::read_to_string(&out).expect("outputs"));
+        let lock = std::fs::read(sub.join("gpuseal.lock")).expect("a lock");
+        let digest = gpuseal::domain::Sha256::of(&lock).to_string();
+        assert_eq!(outputs["lock-digest"], digest, "{mode}: {}", run.all());
+        assert!(outputs["matrix"].contains("train"), "{mode}: {}", run.all());
+    }
 }
 
 /// An old report is no answer to a new question, and an answer that cannot be handed on is no success.

@@ -4,7 +4,7 @@
 mod outputs;
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
 use clap::error::{ContextKind, ContextValue};
@@ -96,6 +96,9 @@ const FLAGS: &[(&str, Shape, &[Mode])] = &[
     ("image", Shape::Text, &[RenderCheck]),
     ("render", Shape::List, &[Lock, LockCheck, RenderCheck]),
     ("upgrade", Shape::Switch, &[Lock]),
+    // What is rendered comes from the lock alone.
+    ("matrix", Shape::Text, &[Resolve, Check, Lock, LockCheck, Doctor]),
+    ("overlay", Shape::List, &[Resolve, Check, Lock, LockCheck, Doctor]),
     // The others never ask a network.
     ("offline", Shape::Switch, &[Resolve, Check, Lock, LockCheck, RenderCheck, Doctor]),
 ];
@@ -147,11 +150,11 @@ fn work(output: &Output) -> Result<(Exit, Option<PathBuf>), Error> {
         ));
     }
     let flags = flags(mode)?;
-    let project = input("project")?.map_or_else(|| PathBuf::from("."), PathBuf::from);
     if mode == RenderCheck {
         output.command.set("render");
-        output.project.replace(project.clone());
         let list = renders(&flags)?;
+        let project = list.first().map_or_else(|| ".".into(), |args| args.project.clone());
+        output.project.replace(project.clone());
         let exit = render::check(&list, &project, output).unwrap_or_else(|err| {
             output.error(&err);
             err.exit()
@@ -159,15 +162,11 @@ fn work(output: &Output) -> Result<(Exit, Option<PathBuf>), Error> {
         return Ok((exit, Some(project)));
     }
     let flags = flags.into_iter().map(|(_, flag)| flag);
-    let mut cli = parsed(mode.command().iter().map(ToString::to_string).chain(flags))?;
-    if let Some(matrix) = input("matrix")? {
-        cli.global.matrix = Some(matrix.into());
-    }
-    if let Some(overlays) = input("overlay")? {
-        cli.global.overlay = split(&overlays, Shape::List).map(PathBuf::from).collect();
-    }
-    // A judgement of what was given is about no lock.
-    let about = (mode != Check).then_some(project);
+    let cli = parsed(mode.command().iter().map(ToString::to_string).chain(flags))?;
+    // A judgement of what was given is about no lock. Without the input, the project is what a variable
+    // of the job names, as it is for the command.
+    let project = cli.command.project().map(Path::to_owned);
+    let about = project.filter(|_| mode != Check);
     Ok((ended(cli, output), about))
 }
 
