@@ -18,6 +18,8 @@ pub struct Standing {
     pub path: String,
     /// Its digest; `None` where there is no file.
     pub digest: Option<Sha256>,
+    /// What it says; `None` where there is no file.
+    pub lock: Option<Lockfile>,
     /// How it stands.
     pub state: State,
     /// What differs from what is asked for, or would change.
@@ -82,7 +84,7 @@ impl Rendered {
 impl Standing {
     /// Of a lock that is there.
     pub fn of(path: &Path, lock: &Lockfile, state: State) -> Self {
-        Self::new(slashed(path), Some(lock.digest()), state)
+        Self::new(slashed(path), Some(lock), state)
     }
 
     /// Of a lock that is not there.
@@ -90,9 +92,10 @@ impl Standing {
         Self::new(slashed(path), None, State::Missing)
     }
 
-    fn new(path: String, digest: Option<Sha256>, state: State) -> Self {
+    fn new(path: String, lock: Option<&Lockfile>, state: State) -> Self {
+        let digest = lock.map(Lockfile::digest);
         let (changes, corrected, files) = (Vec::new(), Vec::new(), Vec::new());
-        Self { path, digest, state, changes, corrected, deny: false, files }
+        Self { path, digest, lock: lock.cloned(), state, changes, corrected, deny: false, files }
     }
 
     /// The same with what has changed from an older lock.

@@ -42,7 +42,10 @@ impl Page {
             Exit::CannotJudge | Exit::Unknown => "❔",
             _ => "❌",
         };
-        page.add(&format!("### {mark} gpuseal {}: {}\n", found.command, escaped(verdict)));
+        // An error may come before the command is known.
+        let command = Some(found.command).filter(|command| *command != TOOL.0);
+        let command = command.map_or_else(String::new, |command| format!(" {command}"));
+        page.add(&format!("### {mark} {}{command}: {}\n", TOOL.0, escaped(verdict)));
         if !summary.is_empty() {
             page.add(&format!("\n{}\n", escaped(summary)));
         }
@@ -116,7 +119,7 @@ impl Page {
                 if target.is_empty() { String::new() } else { format!(" {}:", escaped(target)) };
             let place = finding.place.as_ref();
             let place =
-                place.map_or_else(String::new, |at| format!(" ({})", escaped(&at.to_string())));
+                place.map_or_else(String::new, |at| format!(" ({})", escaped(&format!("`{at}`"))));
             let message = escaped(&finding.message);
             let mut item = format!("* **{}**{word}{target} {message}{place}\n", finding.severity);
             for fact in &finding.facts {
@@ -152,8 +155,13 @@ pub fn escaped(text: &str) -> String {
             {
                 out.push('_');
             }
-            '`' | '\\' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '@' | '#' | '~' | '&' | '!'
-            | '$' | '^' => {
+            // Mentions and addresses are looked for in what is shown: a comment takes them apart, and
+            // what is copied from the page is as it was.
+            '@' | '#' => {
+                let _ = write!(out, "&#{};<!-- -->", u32::from(c));
+            }
+            '.' if first[..at].to_ascii_lowercase().ends_with("www") => out.push_str("<!-- -->."),
+            '`' | '\\' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '~' | '&' | '!' | '$' | '^' => {
                 let _ = write!(out, "&#{};", u32::from(c));
             }
             // At the beginning they would make a list, a heading or a rule.
@@ -161,7 +169,7 @@ pub fn escaped(text: &str) -> String {
                 let _ = write!(out, "&#{};", u32::from(c));
             }
             // An address would become a link.
-            ':' if first[at..].starts_with("://") => out.push_str("&#58;"),
+            ':' if first[at..].starts_with("://") => out.push_str("&#58;<!-- -->"),
             c if c.is_control() => out.push(' '),
             c => out.push(c),
         }
@@ -291,18 +299,59 @@ fn files(page: &mut Page, list: &[Rendered]) {
     page.folded("Differences", "diff", &differences(list));
 }
 
+/// The same of a lock, as far as it says it.
+fn locked(page: &mut Page, lock: &Lockfile) {
+    let rows = lock.targets.iter().flat_map(|target| {
+        target.gpus.iter().map(move |gpu| {
+            [
+                target.name.to_string(),
+                gpu.name.to_string(),
+                gpu.capability.to_string(),
+                format!("{}+{}", target.torch, target.variant),
+                target.python.to_string(),
+                target.cuda.to_string(),
+                target.driver.min.map_or_else(|| "any".into(), |min| format!("{min} or newer")),
+                target.platform.to_string(),
+                format!("`{}:{}`", target.base.repository, target.base.tag),
+            ]
+        })
+    });
+    page.table(
+        [
+            "target",
+            "card",
+            "capability",
+            "torch",
+            "Python",
+            "CUDA",
+            "driver",
+            "platform",
+            "base image",
+        ],
+        rows,
+    );
+}
+
 /// The answer of `lock --check`.
 pub fn checked(found: &Found<'_>, lock: &Standing) -> String {
     let fresh = lock.state == State::Unchanged && lock.verdict() == Code::Ok;
     let summary = if fresh { format!("`{}` is up to date.", lock.path) } else { String::new() };
-    Page::of(found, lock.verdict().word(), &summary, |page| standing(page, lock))
+    Page::of(found, lock.verdict().word(), &summary, |page| {
+        if let Some(lock) = &lock.lock {
+            locked(page, lock);
+        }
+        standing(page, lock);
+    })
 }
 
 /// The answer of `render`.
 pub fn rendered(found: &Found<'_>, lock: &Lockfile, list: &[Rendered]) -> String {
     let word = if found.exit == Exit::Done { Code::Ok } else { Code::LockStale };
     let summary = format!("From the lock `{}`.", lock.digest());
-    Page::of(found, word.word(), &summary, |page| files(page, list))
+    Page::of(found, word.word(), &summary, |page| {
+        locked(page, lock);
+        files(page, list);
+    })
 }
 
 /// The answer of `check`.
@@ -356,10 +405,11 @@ mod tests {
     fn what_users_write_is_no_markup() {
         assert_eq!(
             escaped("`a` <b> [x](y) @me #1 ![i](j) a|b\n- c"),
-            "<code>a</code> &#60;b&#62; &#91;x&#93;(y) &#64;me &#35;1 &#33;&#91;i&#93;(j) a&#124;b - c"
+            "<code>a</code> &#60;b&#62; &#91;x&#93;(y) &#64;<!-- -->me &#35;<!-- -->1 &#33;&#91;i&#93;(j) a&#124;b - c"
         );
         assert_eq!(escaped("- a `b` ` c"), "&#45; a <code>b</code> &#96; c");
-        assert_eq!(escaped("see https://example.org"), "see https&#58;//example.org");
+        assert_eq!(escaped("see https://example.org"), "see https&#58;<!-- -->//example.org");
+        assert_eq!(escaped("a@b.c Www.x"), "a&#64;<!-- -->b.c Www<!-- -->.x");
         assert_eq!(
             fenced("text", "a\n````\n\u{1b}[31mred\u{1b}[0m\r\u{7}b"),
             "`````text\na\n````\nredb\n`````\n"
