@@ -6,7 +6,7 @@ mod support;
 use std::path::Path;
 
 use serde_json::Value;
-use support::{Run, folder, masked, root, run, write};
+use support::{Run, finish, folder, gpuseal, masked, root, run, write};
 
 const ASKED: &str = "# train comes first here\ntorch: \"2.8.0\"\npython: \"3.12\"\ntargets:\n  train:\n    gpus: [h100]\n    driver: \"580\"\n";
 const STRANGE: &str = "targets:\n  a:\n    gpus: [h100]\n    gpu: \"`x` | <b>@me</b> ::error::\"\n";
@@ -102,11 +102,11 @@ fn every_voice_tells_the_same() {
     for (name, place, args, code) in cases() {
         for format in ["github", "json", "markdown", "sarif"] {
             let run = say(place.path(), &args, format);
-            // A scanner that prints its findings has not failed.
+            // A scanner that prints its findings has not failed; what it prints says how it is.
             let ends = if format == "sarif" && code == 1 { 0 } else { code };
             assert_eq!(run.code, ends, "{name} {format}: {}", run.all());
             match format {
-                "sarif" => valid(&run.stdout, ends, name),
+                "sarif" => valid(&run.stdout, code, name),
                 "json" => {
                     let document: Value = serde_json::from_str(&run.stdout).expect("one document");
                     assert!(document["schema"]["name"].is_string(), "{name}");
@@ -159,6 +159,8 @@ fn valid(text: &str, exit: i32, name: &str) {
     assert_eq!(ids.len(), rules.len(), "{name}: a rule stands twice");
     let invocation = &run["invocations"][0];
     assert_eq!(invocation["exitCode"], exit, "{name}");
+    let words = invocation["exitCodeDescription"].as_str().expect("words");
+    assert_eq!(words.starts_with("done"), exit == 0, "{name}: {words}");
     assert_eq!(invocation["executionSuccessful"], [0, 1, 5].contains(&exit), "{name}");
     let id = run["automationDetails"]["id"].as_str().expect("an id");
     assert!(
@@ -307,4 +309,47 @@ fn what_users_write_stays_text() {
             assert!(!run.all().contains("##["), "{}", run.all());
         }
     }
+}
+
+/// Files are named as the repository has them, however the project was given.
+#[test]
+fn files_are_named_from_the_root_of_the_repository() {
+    let place = folder(&[("sub/gpuseal.yaml", ASKED), ("other/x", "")]);
+    let at = place.path();
+    let whole = at.join("sub").display().to_string();
+    for (here, project, workspace, named) in [
+        (".", whole.as_str(), None, "sub/gpuseal.yaml"),
+        (".", "other/../sub", None, "sub/gpuseal.yaml"),
+        ("sub", ".", None, "gpuseal.yaml"),
+        ("sub", ".", Some(at), "sub/gpuseal.yaml"),
+        ("other", "../sub", Some(at), "sub/gpuseal.yaml"),
+    ] {
+        let said = |format: &str| {
+            let mut command = gpuseal(&at.join(here));
+            command.args(["resolve", "--driver", "450.80.02", "--format", format]);
+            command.args(["--project", project]);
+            if let Some(root) = workspace {
+                command.env("GITHUB_WORKSPACE", root);
+            }
+            finish(&mut command).stdout
+        };
+        let log: Value = serde_json::from_str(&said("sarif")).expect("JSON");
+        let place = &log["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+        assert_eq!(place["artifactLocation"]["uri"], named, "{here} {project}");
+        let note = said("github");
+        assert!(note.starts_with(&format!("::error file={named},")), "{here} {project}: {note}");
+    }
+}
+
+/// A runner takes no line of a text for people for a command.
+#[test]
+fn a_runner_reads_no_command_in_a_text_for_people() {
+    let line = "##[error]CUDA error: no kernel image is available for execution on the device\n";
+    let place = folder(&[("log", line)]);
+    let mut command = gpuseal(place.path());
+    command.args(["diagnose", "log"]).env("GITHUB_ACTIONS", "true");
+    let tamed = finish(&mut command);
+    tamed.says(0, &["## [error]CUDA error"]);
+    assert!(!tamed.all().contains("##["), "{}", tamed.all());
+    run(place.path(), &["diagnose", "log"]).says(0, &["##[error]CUDA error"]);
 }

@@ -55,7 +55,7 @@ fn ended(cli: Cli, output: &Output) -> Exit {
         output.error(&err);
         err.exit()
     });
-    output.ending(exit)
+    output.process_exit(exit)
 }
 
 /// What is said after a panic: a bug of ours, and what helps to mend it.

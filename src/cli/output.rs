@@ -72,7 +72,7 @@ impl Output {
     pub fn answer(&self, voices: Voices<'_>) -> Result<(), Error> {
         self.aloud(voices);
         // A report that cannot be written does not cost the answer, nor the other way round.
-        let said = self.result(&voices(self.format));
+        let said = self.result(&self.tamed(voices(self.format)));
         self.report(voices).and(said)
     }
 
@@ -82,8 +82,14 @@ impl Output {
     /// Anything but a closed pipe.
     pub fn answer_as_it_is(&self, voices: Voices<'_>) -> Result<(), Error> {
         self.aloud(voices);
-        let said = self.data(&voices(self.format));
+        let said = self.data(&self.tamed(voices(self.format)));
         self.report(voices).and(said)
+    }
+
+    /// The answer, of which a runner that reads the text for people takes no line for a command.
+    fn tamed(&self, text: String) -> String {
+        let read = std::env::var_os("GITHUB_ACTIONS").is_some() && !io::stdout().is_terminal();
+        if read && self.format == Format::Human { github::tame(&text) } else { text }
     }
 
     /// The answer for people, beside one that they do not see.
@@ -102,8 +108,14 @@ impl Output {
         self.reports.write(voices)
     }
 
-    /// How the program ends: a scanner that prints its findings has not failed.
-    pub fn ending(&self, exit: Exit) -> Exit {
+    /// What an answer says of how the command ends.
+    #[allow(clippy::unused_self, reason = "commands ask the one who speaks")]
+    pub const fn ending(&self, exit: Exit) -> Exit {
+        exit
+    }
+
+    /// What the process ends with: a scanner that prints its findings has not failed.
+    pub fn process_exit(&self, exit: Exit) -> Exit {
         if self.format == Format::Sarif && exit == Exit::No { Exit::Done } else { exit }
     }
 
@@ -179,7 +191,7 @@ impl Output {
         if !self.answered.get() {
             let failure = {
                 let project = self.project.borrow();
-                Failure::of(error, self.command.get(), &project, self.ending(error.exit()))
+                Failure::of(error, self.command.get(), &project, error.exit())
             };
             let document = self.instead.take().unwrap_or_else(|| failure.json());
             let voices = |format| match format {

@@ -105,6 +105,24 @@ pub fn slashed(path: &Path) -> String {
     if std::path::MAIN_SEPARATOR == '/' { text.into_owned() } else { text.replace('\\', "/") }
 }
 
+/// A file as annotations and scanners know it: named from the root of the repository where the job has
+/// one checked out, else from the current folder. `None`: it is below neither.
+pub fn reference(file: &str) -> Option<String> {
+    let file = cleaned(Path::new(file));
+    // A link on the way hides that a file is below, or the name under which the repository has it.
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let roots =
+        [std::env::var_os("GITHUB_WORKSPACE").filter(|root| !root.is_empty()), Some(".".into())];
+    roots.iter().flatten().find_map(|root| {
+        let root = cleaned(Path::new(root));
+        let below = file.strip_prefix(&root).map(Path::to_owned);
+        let below =
+            below.or_else(|_| real(&file).strip_prefix(real(&root)).map(Path::to_owned)).ok()?;
+        let below = slashed(&below);
+        Some(if below.is_empty() { ".".into() } else { below })
+    })
+}
+
 /// A path from the root without `.` and `..`, whether or not something stands there.
 pub fn cleaned(path: &Path) -> PathBuf {
     let whole = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());

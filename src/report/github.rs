@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::found::Located;
+use super::found::{Located, reference};
 use crate::domain::{Code, Place, Severity};
 
 /// GitHub shows ten annotations of a kind in a step; the rest is counted.
@@ -26,7 +26,7 @@ pub fn annotations(findings: &[Located]) -> String {
         };
         let mut properties = String::new();
         if let Some(Place { file, line }) = &finding.place {
-            let _ = write!(properties, "file={},line={line},", property(file));
+            let _ = write!(properties, "file={},line={line},", property(&named(file)));
         }
         let _ = write!(properties, "title={}", property(title));
         let mut message = finding.message.clone();
@@ -47,9 +47,15 @@ pub fn annotations(findings: &[Located]) -> String {
 
 /// One error annotation.
 pub fn error(title: &str, message: &str, place: Option<(&str, usize)>) -> String {
-    let at =
-        place.map_or(String::new(), |(file, line)| format!("file={},line={line},", property(file)));
+    let at = place.map_or(String::new(), |(file, line)| {
+        format!("file={},line={line},", property(&named(file)))
+    });
     format!("::error {at}title={}::{}\n", property(title), data(message))
+}
+
+/// Runners know a file by its name from the root of the repository.
+fn named(file: &str) -> String {
+    reference(file).unwrap_or_else(|| file.to_owned())
 }
 
 /// A text for a log that runners read: no line of it is taken for a command.

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::explain::Explained;
-use super::found::{Found, Located};
+use super::found::{Found, Located, cleaned, reference, slashed};
 use super::{HOME, TOOL, docs, json_v1};
 use crate::domain::{Code, Gather as _, Place, Severity, Sha256};
 use crate::error::Exit;
@@ -136,12 +137,10 @@ fn location(place: Option<&Place>, about: &str) -> Value {
     location
 }
 
-/// A path as a reference below the current folder, or as an address where it leads elsewhere.
+/// A path as a reference below the repository or the current folder, or as an address where it leads elsewhere.
 fn uri(file: &str) -> String {
-    let here = std::env::current_dir().ok().map(|here| super::slashed(&here) + "/");
-    let inside = here.and_then(|here| Some(file.strip_prefix(&here)?.to_owned()));
-    let path = inside.as_deref().unwrap_or(file);
-    let path = path.strip_prefix("./").filter(|rest| !rest.is_empty()).unwrap_or(path);
+    let elsewhere = || slashed(&cleaned(Path::new(file)));
+    let path = reference(file).unwrap_or_else(elsewhere);
     let drive = cfg!(windows) && path.as_bytes().get(1) == Some(&b':');
     let mut text = match (path.starts_with('/'), drive) {
         (true, _) => String::from("file://"),
@@ -175,6 +174,8 @@ mod tests {
             ("/elsewhere/x", "file:///elsewhere/x".into()),
             (&here.join("sub/x").display().to_string(), "sub/x".into()),
             (".", ".".into()),
+            ("src/../sub/./x", "sub/x".into()),
+            ("../../../../../../../../../../elsewhere/x", "file:///elsewhere/x".into()),
         ] {
             assert_eq!(uri(path), reference);
         }
