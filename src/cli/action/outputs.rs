@@ -55,9 +55,10 @@ impl Outputs {
         reports: &Reports,
     ) -> Vec<(&'static str, String)> {
         // What this run has not written is the answer to another question.
-        let report = match reports.wrote(Format::Json, &self.json) {
-            true => fs_err::read(&self.json).unwrap_or_default(),
-            false => Vec::new(),
+        let report = if reports.wrote(Format::Json, &self.json) {
+            fs_err::read(&self.json).unwrap_or_default()
+        } else {
+            Vec::new()
         };
         let report: Value = serde_json::from_slice(&report).unwrap_or_default();
         let path = project.map(lock_path);
