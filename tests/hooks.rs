@@ -168,6 +168,24 @@ fn everything_that_was_read_is_committed_with_the_lock() {
 }
 
 /// As `lock --check` does: a hook in CI is read by programs too.
+/// What git is told to leave alone is its owner's; but without lock or configuration nothing can be judged.
+#[test]
+fn what_is_ignored_stays_with_its_owner() {
+    let place = locked();
+    let at = place.path();
+    git(at, &["add", "gpuseal.lock"]);
+    write(at, ".gitignore", ".python-version\n");
+    write(at, ".python-version", "3.12\n");
+    run(at, &["lock", "--offline"]).says(0, &[]);
+    git(at, &["add", "gpuseal.lock"]);
+    silent(&resolve(at));
+    write(at, ".gitignore", "");
+    resolve(at).says(1, &["git add .python-version"]);
+    write(at, ".gitignore", ".python-version\ngpuseal.yaml\n");
+    git(at, &["rm", "-q", "--cached", "gpuseal.yaml"]);
+    resolve(at).says(1, &["git ignores: `gpuseal.yaml`"]);
+}
+
 #[test]
 fn a_hook_speaks_in_every_voice() {
     let place = locked();

@@ -37,7 +37,8 @@ pub struct Global {
     #[arg(long, global = true, env = "GPUSEAL_FORMAT", value_enum, default_value_t = Format::Human)]
     pub format: Format,
     /// Also answer so in a file: `sarif=gpuseal.sarif`. Markdown is added to the end of its file, as the
-    /// summaries of workflows are written; other files are written anew. Repeatable.
+    /// summaries of workflows are written; other files are written anew, over an earlier report or an
+    /// empty file alone. Repeatable.
     #[arg(long, global = true, value_name = "FORMAT=FILE")]
     pub report: Vec<Report>,
     /// When to use colour.

@@ -38,8 +38,7 @@ pub fn run(args: &Check, matrix: &Matrix, output: &Output) -> Result<Exit, Error
         Code::Unknown => Exit::Unknown,
         _ => Exit::No,
     };
-    let found =
-        Found::new("check", output.ending(exit), Some(matrix)).with("", None, &judgement.findings);
+    let found = Found::new("check", exit, Some(matrix)).with("", None, &judgement.findings);
     let project = args.project.as_deref().unwrap_or(Path::new("."));
     let config = in_project(project, "gpuseal.yaml");
     let of_it = args.project.is_some() || args.target.is_some();

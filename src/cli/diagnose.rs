@@ -28,7 +28,7 @@ pub fn run(args: &Diagnose, matrix: &Matrix, output: &Output) -> Result<Exit, Er
         _ => Exit::Done,
     };
     let findings = voice::findings(&diagnosis, file.and_then(Path::to_str));
-    let found = Found::new("diagnose", output.ending(exit), Some(matrix)).with("", None, &findings);
+    let found = Found::new("diagnose", exit, Some(matrix)).with("", None, &findings);
     output.answer(&|format| match format {
         Format::Human => voice::human(&diagnosis, matrix, output.verbose),
         Format::Json => voice::json(&diagnosis, matrix),

@@ -38,8 +38,7 @@ pub fn run(args: &Doctor, matrix: &Matrix, output: &Output) -> Result<Exit, Erro
     let facts = if args.shareable { facts.shareable() } else { facts };
     let report = report(args, &facts, matrix, output)?;
     let exit = exit(&report);
-    let found =
-        Found::new("doctor", output.ending(exit), Some(matrix)).with("", None, report.findings());
+    let found = Found::new("doctor", exit, Some(matrix)).with("", None, report.findings());
     let about = [lock::lock_path(&args.project), in_project(&args.project, "gpuseal.yaml")];
     let found = match about.into_iter().chain(args.facts.clone()).find(|file| file.is_file()) {
         Some(file) => found.about(&file),
@@ -57,9 +56,13 @@ pub fn run(args: &Doctor, matrix: &Matrix, output: &Output) -> Result<Exit, Erro
     match (to_stdout, shareable) {
         (false, None) => output.answer(&voices)?,
         (to_stdout, shareable) => {
-            output.report(&voices)?;
             let text = shareable.unwrap_or_else(|| voices(output.format));
-            if to_stdout { output.talk(text.trim_end()) } else { output.data(&text)? }
+            if to_stdout {
+                output.talk(text.trim_end())
+            } else {
+                output.data(&text)?
+            }
+            output.report(&voices)?;
         }
     }
     Ok(exit)

@@ -60,8 +60,15 @@ pub fn resolve(
         let home = repository(&path);
         let mut files = asked.files(&args.wanted.project);
         files.retain(|file| repository(file) == home);
-        files.insert(0, path);
-        committed(&[], &files.iter().map(PathBuf::as_path).collect::<Vec<_>>(), output)?;
+        files.insert(0, path.clone());
+        // What git is told to ignore stays with its owner, such as a .python-version; not lock and configuration.
+        let held = left_out(&paths(&files)).is_ok_and(|left| left.is_empty());
+        let configured = asked.wanted.file.as_ref();
+        files.retain(|file| {
+            let needed = *file == path || configured == Some(file);
+            held || needed || !is_ignored(None, file.as_os_str())
+        });
+        committed(&[], &paths(&files), output)?;
     }
     let exit = answered("resolve", &standing, matrix, output)?;
     if !standing.findings().is_empty() {
@@ -97,6 +104,10 @@ pub fn committed(wrote: &[&Path], all: &[&Path], output: &Output) -> Result<Exit
     Err(Error::Hook { message, help })
 }
 
+fn paths(files: &[PathBuf]) -> Vec<&Path> {
+    files.iter().map(PathBuf::as_path).collect()
+}
+
 fn names(paths: &[&Path]) -> String {
     paths.iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>().join(", ")
 }
@@ -109,9 +120,7 @@ fn adding(paths: &[&Path]) -> String {
         let folder = other_folder(path, here.as_deref());
         let name = if folder.is_some() { path.file_name() } else { None };
         let name = name.unwrap_or(path.as_os_str());
-        let words = ["check-ignore", "--quiet", "--"].map(OsStr::new);
-        let is_ignored =
-            git(folder, &[&words[..], &[name]].concat()).is_ok_and(|ran| ran.success());
+        let is_ignored = is_ignored(folder, name);
         let word = quoted(&name.to_string_lossy());
         match folder {
             Some(folder) => {
@@ -133,6 +142,12 @@ fn adding(paths: &[&Path]) -> String {
     }
     ways.extend(elsewhere);
     ways.join(", ")
+}
+
+/// Whether git leaves a file out that nobody has added.
+fn is_ignored(folder: Option<&Path>, name: &OsStr) -> bool {
+    let words = ["check-ignore", "--quiet", "--"].map(OsStr::new);
+    git(folder, &[&words[..], &[name]].concat()).is_ok_and(|ran| ran.success())
 }
 
 /// The repository that a file or folder lies in.

@@ -35,7 +35,7 @@ pub fn run(args: &Inputs, matrix: &Matrix, output: &Output) -> Result<Exit, Erro
     }
     let inputs = report::Inputs::of(&project);
     let exit = if inputs.contradict() { Exit::No } else { Exit::Done };
-    let found = Found::new("inputs", output.ending(exit), Some(matrix))
+    let found = Found::new("inputs", exit, Some(matrix))
         .with("", None, &inputs.findings)
         .of_project(folder);
     output.answer(&|format| match format {

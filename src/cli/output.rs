@@ -108,12 +108,6 @@ impl Output {
         self.reports.write(voices)
     }
 
-    /// What an answer says of how the command ends.
-    #[allow(clippy::unused_self, reason = "commands ask the one who speaks")]
-    pub const fn ending(&self, exit: Exit) -> Exit {
-        exit
-    }
-
     /// What the process ends with: a scanner that prints its findings has not failed.
     pub fn process_exit(&self, exit: Exit) -> Exit {
         if self.format == Format::Sarif && exit == Exit::No { Exit::Done } else { exit }

@@ -83,7 +83,7 @@ impl Told<'_> {
     ) -> Result<Exit, Error> {
         let stale = lock.is_some_and(|lock| lock.verdict() != Code::Ok);
         let exit = if stale { Exit::No } else { exit(self.outcome) };
-        let found = self.found(output.ending(exit), lock, matrix);
+        let found = self.found(exit, lock, matrix);
         output.answer(&|format| match (format, self.outcome) {
             (Format::Json, _) => json_v1::resolve(self.outcome, lock, matrix),
             (Format::Human, Outcome::Solved(resolution)) => match self.short {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::variable;
 use crate::cli::args::Format;
-use crate::cli::lock::lock_path;
+use crate::cli::lock::own_lock_path;
 use crate::cli::output::Output;
 use crate::cli::reports::Reports;
 use crate::domain::Sha256;
@@ -61,7 +61,7 @@ impl Outputs {
             Vec::new()
         };
         let report: Value = serde_json::from_slice(&report).unwrap_or_default();
-        let path = project.map(lock_path);
+        let path = project.and_then(|project| own_lock_path(project).ok());
         let bytes = path.as_ref().and_then(|path| fs_err::read(path).ok());
         let digest = bytes.map_or_else(String::new, |bytes| Sha256::of(&bytes).to_string());
         // What was resolved just now says more than what was locked once.

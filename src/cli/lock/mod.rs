@@ -265,7 +265,7 @@ pub fn answered(
 ) -> Result<Exit, Error> {
     let findings = standing.findings();
     let exit = if standing.verdict() == Code::Ok { Exit::Done } else { Exit::No };
-    let found = Found::new(command, output.ending(exit), Some(matrix)).with("", None, &findings);
+    let found = Found::new(command, exit, Some(matrix)).with("", None, &findings);
     output.answer_as_it_is(&|format| match format {
         Format::Human => standing.lines() + &differences(&standing.files),
         Format::Json => standing.document(matrix),

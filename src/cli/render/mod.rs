@@ -90,8 +90,8 @@ pub fn run(args: &Render, output: &Output) -> Result<Exit, Error> {
         Made::Files(files) => files,
         Made::Text(text) => {
             let file = Rendered::on_stdout(kind.map_or("uv", Kind::word));
-            output.report(&voices("render", &lock, &[file], Exit::Done))?;
             output.data(&text)?;
+            output.report(&voices("render", &lock, &[file], Exit::Done))?;
             return Ok(Exit::Done);
         }
     };

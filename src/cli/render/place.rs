@@ -243,7 +243,7 @@ pub(super) fn place(
     }
     let fresh = findings(&compared).is_empty();
     let exit = if fresh { Exit::Done } else { Exit::No };
-    output.answer_as_it_is(&voices("render", lock, &compared, output.ending(exit)))?;
+    output.answer_as_it_is(&voices("render", lock, &compared, exit))?;
     if tell_stale(&compared, output) {
         output.talk(
             "help: run the same command without --check; what was changed by hand takes --force as well",
