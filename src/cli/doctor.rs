@@ -58,9 +58,9 @@ pub fn run(args: &Doctor, matrix: &Matrix, output: &Output) -> Result<Exit, Erro
         (to_stdout, shareable) => {
             let text = shareable.unwrap_or_else(|| voices(output.format));
             if to_stdout {
-                output.talk(text.trim_end())
+                output.talk(text.trim_end());
             } else {
-                output.data(&text)?
+                output.data(&text)?;
             }
             output.report(&voices)?;
         }
