@@ -252,7 +252,7 @@ fn stacks(page: &mut Page, resolution: &Resolution) {
                 format!("{}+{}", stack.torch, stack.variant),
                 stack.python.to_string(),
                 stack.cuda.to_string(),
-                driver_words(&stack.driver).unwrap_or_else(|| "any".into()),
+                driver_words(&stack.driver).unwrap_or_else(|| "unknown".into()),
                 stack.platform.to_string(),
                 format!("`{}:{}`", stack.base.repository, stack.base.tag),
             ]
@@ -310,7 +310,7 @@ fn locked(page: &mut Page, lock: &Lockfile) {
                 format!("{}+{}", target.torch, target.variant),
                 target.python.to_string(),
                 target.cuda.to_string(),
-                target.driver.min.map_or_else(|| "any".into(), |min| format!("{min} or newer")),
+                target.driver.min.map_or_else(|| "unknown".into(), |min| format!("{min} or newer")),
                 target.platform.to_string(),
                 format!("`{}:{}`", target.base.repository, target.base.tag),
             ]
