@@ -89,11 +89,14 @@ class Act:
             command += ["--env", f"{name}={value}"]
         for name, value in variables.items():
             command += ["--var", f"{name}={value}"]
-        ran = subprocess.run(
-            command, cwd=self.work / "empty", env=self.environment, timeout=limit, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        lines = [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
-        return ran.returncode, Log(lines), told
+        # Into a file, where the stub of bash sees what act has read.
+        at = told / "log"
+        try:
+            with open(at, "w") as file:
+                code = subprocess.run(command, cwd=self.work / "empty", env=self.environment, timeout=limit, stdout=file, stderr=file).returncode
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"act has not ended after {limit} s:\n{Log.read(at).text()}") from None
+        return code, Log.read(at), told
 
 
 class Log:
@@ -101,6 +104,12 @@ class Log:
 
     def __init__(self, lines):
         self.lines = lines
+
+    @classmethod
+    def read(cls, file):
+        lines = file.read_text(errors="replace").split("\n")
+        # What act says before and behind its jobs is plain text.
+        return cls([json.loads(line) if line.startswith("{") and line.endswith("}") else {"msg": line} for line in lines if line])
 
     def of(self, name):
         return Log([line for line in self.lines if line.get("matrix", {}).get("name") == name])
@@ -150,6 +159,28 @@ def stubs(work):
         # The words that follow a line break in an argument belong to it.
         program.write_text(f'#!/bin/sh\nprintf \'%s\' "{name} $*" | tr \'\\n\' \' \' >>"$TOLD/programs"\necho >>"$TOLD/programs"\n{answer}\n')
         program.chmod(0o755)
+    # act reads what a command says from a terminal, and forgets to read the rest of it when the command has failed
+    # (HostEnvironment.exec returns before its copying has ended). So a script of a step that failed says a last word, and only
+    # ends when that stands in act's log.
+    real = shutil.which("bash")
+    bash = programs / "bash"
+    bash.write_text(
+        f"""#!{real}
+case $1 in
+  -e | --noprofile) ;;
+  *) exec {real} "$@" ;;
+esac
+{real} "$@" && exit
+code=$? word="the end of $$-$RANDOM-$RANDOM"
+printf '\\n%s\\n' "$word"
+for ((i = 0; i < 300; i++)); do
+  if grep -qF "$word" "$TOLD/log"; then break; fi
+  sleep 0.1
+done
+exit $code
+"""
+    )
+    bash.chmod(0o755)
 
 
 NOBODY = ("-c", "user.name=ci", "-c", "user.email=ci@example.org")
@@ -238,18 +269,23 @@ def cases(archive):
     return all_of_it
 
 
+def left(told, name, log):
+    """What a step has left in the folder of its run, or what was said instead."""
+    assert (told / name).is_file(), f"there is no {name} in {told}\n{log.text()}"
+    return (told / name).read_text()
+
+
 def judge(of, log, told, work):
     """Complains about whatever is not as the case says."""
     name, inputs = of["name"], of["inputs"] or {}
     at = told / name
-    assert at.exists(), log.text()
-    outputs = json.loads((at / "outputs.json").read_text())
+    outputs = json.loads(left(at, "outputs.json", log))
     code = outputs["exit-code"]
     seen = f"{outputs}\n{log.text()}"
     # Without an exit code of their own: whether this machine is sound, and a word that is none, or unknown.
     expected = str(of["exit_code"]) if of["exit_code"] is not None else "013" if name == "doctor" else "125"
     assert code and code in expected, seen
-    assert (at / "outcome").read_text() == ("success" if code == "0" else "failure"), seen
+    assert left(at, "outcome", log) == ("success" if code == "0" else "failure"), seen
     assert set(outputs) == {"lock-digest", "changed", "targets", "matrix", "report-path", "sarif-path", "verdict", "exit-code"}, seen
     assert of["verdict"] is None or outputs["verdict"] == of["verdict"], seen
     assert outputs["verdict"] or code != "0", seen
@@ -259,15 +295,15 @@ def judge(of, log, told, work):
         rows = json.loads(outputs["matrix"])["include"]
         assert [row["target"] for row in rows] == of["targets"], seen
         for row in rows:
-            assert set(row) == {"target", "platform", "python", "torch", "cuda", "gpus", "driver"}, row
-            assert row["platform"].startswith("linux/") and re.match(r"\d+\.\d+\.\d+(\+cu\d+)?$", row["torch"]), row
-    files = (at / "files").read_text().splitlines()
-    assert not set(of["files"]) - set(files), files
+            assert set(row) == {"target", "platform", "python", "torch", "cuda", "gpus", "driver"}, f"{row}\n{seen}"
+            assert row["platform"].startswith("linux/") and re.match(r"\d+\.\d+\.\d+(\+cu\d+)?$", row["torch"]), f"{row}\n{seen}"
+    files = left(at, "files", log).splitlines()
+    assert not set(of["files"]) - set(files), f"{files}\n{seen}"
     lock = work / "samples" / of["sample"] / "gpuseal.lock"
     if lock.exists():
         # Empty where it was about no lock.
         assert outputs["lock-digest"] in [f"sha256:{digest(lock)}"] + [""] * (not of["targets"]), seen
-    assert not any("pwned" in file for file in files), files
+    assert not any("pwned" in file for file in files), f"{files}\n{seen}"
 
     annotations = log.annotations()
     if of["note"]:
@@ -288,26 +324,26 @@ def judge(of, log, told, work):
         assert not log.summary(), seen
     elif code in "015" and name != "hostile summary":
         summary = log.summary()
-        assert summary and all(word in summary for word in of["summary"]), summary
+        assert summary and all(word in summary for word in of["summary"]), f"{summary}\n{seen}"
     for text in of["log"]:
         assert text in log.text() + "".join(a[4] for a in annotations), seen
 
     if (at / "report.json").exists():
         report = json.loads((at / "report.json").read_text())
-        assert report["schema"]["name"].startswith("gpuseal."), report
+        assert report["schema"]["name"].startswith("gpuseal."), f"{report}\n{seen}"
     else:
         assert code == "2", f"no report: {seen}"
     if (at / "sarif.json").exists():
         sarif = json.loads((at / "sarif.json").read_text())
-        assert sarif["version"] == "2.1.0", sarif
+        assert sarif["version"] == "2.1.0", f"{sarif}\n{seen}"
         results = sarif["runs"][0]["results"]
-        assert not set(of["rules"] or []) - {result["ruleId"] for result in results}, results
+        assert not set(of["rules"] or []) - {result["ruleId"] for result in results}, f"{results}\n{seen}"
         if of["note"] and of["note"][1]:
             places = [r["locations"][0]["physicalLocation"] for r in results if r.get("locations")]
-            assert of["note"][1] in [p["artifactLocation"]["uri"] for p in places], places
+            assert of["note"][1] in [p["artifactLocation"]["uri"] for p in places], f"{places}\n{seen}"
     else:
         assert code == "2", f"no SARIF: {seen}"
-    assert (at / "version").read_text().startswith("gpuseal "), seen
+    assert left(at, "version", log).startswith("gpuseal "), seen
 
 
 def modes(act, work, archive):
@@ -323,7 +359,8 @@ def modes(act, work, archive):
         except AssertionError as err:
             wrong.append(f"== {of['name']}: line {err.__traceback__.tb_next.tb_lineno}\n{err}")
     assert not wrong, "\n".join(wrong)
-    assert not list(work.rglob("pwned")), "a word of the caller was run"
+    pwned = list(work.rglob("pwned"))
+    assert not pwned, f"a word of the caller was run: {pwned}\n{log.text()}"
     print(f"{len(wanted)} cases of modes and hostile words")
 
 
@@ -365,20 +402,23 @@ def installing(act, work, archive, wheel):
     assert code == 0, log.text()
     for name, _, says in tried:
         here = log.of(name)
-        outcome = (told / name / "outcome").read_text()
-        outputs = json.loads((told / name / "outputs.json").read_text())
+        outcome, outputs, found = (left(told / name, file, here) for file in ("outcome", "outputs.json", "version"))
+        seen = f"== {name}: {outcome}\n{outputs}\n{here.text()}"
+        code = json.loads(outputs)["exit-code"]
         if says is None:
-            assert outcome == "success" and outputs["exit-code"] == "0", here.text()
-            assert (told / name / "version").read_text() == f"gpuseal {version}\n", here.text()
+            assert outcome == "success" and code == "0", seen
+            assert found == f"gpuseal {version}\n", f"{found}\n{seen}"
             continue
-        assert outcome == "failure" and not outputs["exit-code"], here.text()
+        assert outcome == "failure" and not code, seen
         errors = [a for a in here.annotations() if a[0] == "error"]
-        assert len(errors) == 1 and errors[0][3] == "gpuseal is not installed", errors
-        assert all(word in errors[0][4] for word in says), (says, errors)
-        assert not (told / name / "version").read_text(), "it is on the PATH all the same"
+        assert len(errors) == 1 and errors[0][3] == "gpuseal is not installed", f"{errors}\n{seen}"
+        assert all(word in errors[0][4] for word in says), f"{says} {errors}\n{seen}"
+        assert not found, f"{found} is on the PATH all the same\n{seen}"
     cache = work / tools / "tool_cache/gpuseal"
-    assert sorted(at.name for at in cache.iterdir()) == sorted([right, digest(wheel)]), "something is left behind"
-    assert not list(work.rglob("pwned")), "a word of the caller was run"
+    kept = sorted(at.name for at in cache.iterdir())
+    assert kept == sorted([right, digest(wheel)]), f"{kept}\n{log.text()}"
+    pwned = list(work.rglob("pwned"))
+    assert not pwned, f"a word of the caller was run: {pwned}\n{log.text()}"
 
     # The release of the version that the action is: fetched once, found again by the next job.
     requests = work / "requests"
@@ -387,8 +427,9 @@ def installing(act, work, archive, wheel):
         before = fetched()
         rows = [{"name": name, "sample": "good", "mode": "lock-check"} | inputs]
         code, log, told = act.run(ROOT / ".ci/action.yml", {}, tools="tools-release", CASES=json.dumps({"include": rows}))
-        assert (told / name / "version").read_text() == f"gpuseal {version}\n", log.text()
-        assert fetched() - before == (name == "release"), requests.read_text()
+        seen = f"== {name}: exit {code}\n{log.text()}"
+        assert left(told / name, "version", log) == f"gpuseal {version}\n", seen
+        assert fetched() - before == (name == "release"), f"{requests.read_text()}\n{seen}"
     print(f"{len(tried) + 3} ways of installing")
 
 
@@ -406,14 +447,14 @@ def built(work, source):
     rows = [{"name": "source", "sample": "settings", "mode": "lock-check"}]
     code, log, told = act.run(ROOT / ".ci/action.yml", names, tools="tools-source", limit=900, CASES=json.dumps({"include": rows}))
     shutil.rmtree(work / "target", ignore_errors=True)
-    assert code == 0 and (told / "source/outcome").read_text() == "success", log.text()
+    assert code == 0 and left(told, "source/outcome", log) == "success", log.text()
     assert "no archive of gpuseal" in log.text() and "built from the action's own source" in log.text(), log.text()
 
     # Without cargo: said, not tried.
     bare = work / "bare"
     bare.mkdir()
-    for tool in ("bash", "sh", "env", "git", "cp", "mv", "rm", "mkdir", "mktemp", "cut", "head", "sed", "awk", "tr", "find", "sort", "cat", "sha256sum", "dirname", "chmod"):
-        (bare / tool).symlink_to(shutil.which(tool))
+    for tool in ("bash", "sh", "env", "git", "cp", "mv", "rm", "mkdir", "mktemp", "cut", "head", "sed", "awk", "tr", "find", "sort", "cat", "sha256sum", "dirname", "chmod", "grep", "sleep"):
+        (bare / tool).symlink_to(shutil.which(tool, path=act.environment["PATH"]))
     code, log, told = act.run(ROOT / ".ci/action.yml", {"PATH": str(bare)}, tools="tools-bare", CASES=json.dumps({"include": rows}))
     assert "there is no cargo to build it with" in log.text(), log.text()
     print("built from source, and not without cargo")
@@ -433,27 +474,27 @@ def examples(act, work):
 
     code, log, told = act.run(EXAMPLES / "cpu-gate.yml", sample("good"), "pull_request")
     assert code == 0, log.text()
-    assert json.loads((told / "uploaded.json").read_text())["version"] == "2.1.0"
+    assert json.loads(left(told, "uploaded.json", log))["version"] == "2.1.0", log.text()
     code, log, told = act.run(EXAMPLES / "cpu-gate.yml", sample("stale"), "pull_request")
     assert code == 1, log.text()
     assert ("error", "gpuseal.lock", "lock-stale") in [(a[0], a[1], a[3]) for a in log.annotations()], log.text()
-    assert json.loads((told / "uploaded.json").read_text())["runs"][0]["results"], "findings are uploaded when it fails"
+    assert json.loads(left(told, "uploaded.json", log))["runs"][0]["results"], f"no findings are uploaded when it fails\n{log.text()}"
     code, log, _ = act.run(EXAMPLES / "cpu-gate.yml", sample("edited"), "pull_request")
     assert code == 1 and [a for a in log.annotations() if a[1] == "Dockerfile"], log.text()
 
     code, log, told = act.run(EXAMPLES / "matrix.yml", sample("good"), "pull_request")
     assert code == 0, log.text()
     ran = sorted(line for line in programs(told) if line.startswith("docker build"))
-    assert ran == [f"docker build --platform linux/amd64 --target {t} --tag app:{t} ." for t in ("edge", "train")], ran
+    assert ran == [f"docker build --platform linux/amd64 --target {t} --tag app:{t} ." for t in ("edge", "train")], f"{ran}\n{log.text()}"
 
     code, log, told = act.run(EXAMPLES / "verify-on-gpu.yml", sample("good"))
     ran = programs(told)
     assert any(line.startswith("docker push ghcr.io/") for line in ran), log.text()
     judged = [line for line in ran if line.startswith("docker run --rm --gpus all --network none --volume ")]
     # On a machine without a GPU the host is judged first, and the image is not started.
-    assert judged if code == 0 else not judged, (code, ran)
+    assert judged if code == 0 else not judged, f"exit {code}: {ran}\n{log.text()}"
     for line in judged:
-        assert re.search(r"/gpuseal:/usr/local/bin/gpuseal:ro .* gpuseal doctor --project /gpuseal --format github$", line), line
+        assert re.search(r"/gpuseal:/usr/local/bin/gpuseal:ro .* gpuseal doctor --project /gpuseal --format github$", line), f"{line}\n{log.text()}"
 
     # A repository with a remote, and a lock that a newer torch may replace.
     at = work / "samples/weekly"
@@ -469,16 +510,17 @@ def examples(act, work):
     offline = {"SAMPLE": "weekly", "GPUSEAL_OFFLINE": "true"}
     code, log, told = act.run(EXAMPLES / "weekly-lock.yml", offline, "schedule")
     assert code == 0, log.text()
-    assert (told / "key").read_text() == f"gpuseal-{hashed(lock)}\n", "the cache is kept for this lock"
-    assert not programs(told), "nothing changed, and yet something is proposed"
+    assert left(told, "key", log) == f"gpuseal-{hashed(lock)}\n", f"the cache is not kept for this lock\n{log.text()}"
+    assert not programs(told), f"nothing changed, and yet something is proposed: {programs(told)}\n{log.text()}"
     lock.unlink()
     git("commit", "--quiet", "--all", "--message", "second")
     code, log, told = act.run(EXAMPLES / "weekly-lock.yml", offline, "schedule")
     assert code == 0, log.text()
     ran = programs(told)
-    assert ran[0] == "gh auth setup-git" and ran[-1].startswith("gh pr create --head gpuseal/weekly-lock"), ran
+    fits = ran and ran[0] == "gh auth setup-git" and ran[-1].startswith("gh pr create --head gpuseal/weekly-lock")
+    assert fits, f"{ran}\n{log.text()}"
     pushed = subprocess.run(["git", "ls-tree", "--name-only", "gpuseal/weekly-lock"], cwd=remote, check=True, capture_output=True, text=True)
-    assert "gpuseal.lock" in pushed.stdout.split(), pushed.stdout
+    assert "gpuseal.lock" in pushed.stdout.split(), f"{pushed.stdout}\n{log.text()}"
     print("4 workflows that people copy")
 
 
