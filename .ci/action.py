@@ -156,8 +156,8 @@ def stubs(work):
     for name in ("docker", "gh", "sudo"):
         answer = 'case "$*" in "pr list"*) echo 0 ;; esac' if name == "gh" else ""
         program = programs / name
-        # The words that follow a line break in an argument belong to it.
-        program.write_text(f'#!/bin/sh\nprintf \'%s\' "{name} $*" | tr \'\\n\' \' \' >>"$TOLD/programs"\necho >>"$TOLD/programs"\n{answer}\n')
+        # The words that follow a line break in an argument belong to it. One write: jobs run at the same time.
+        program.write_text(f'#!/bin/sh\nline=$(printf \'%s\' "{name} $*" | tr \'\\n\' \' \')\necho "$line" >>"$TOLD/programs"\n{answer}\n')
         program.chmod(0o755)
     # act reads what a command says from a terminal, and forgets to read the rest of it when the command has failed
     # (HostEnvironment.exec returns before its copying has ended). So a script of a step that failed says a last word, and only
