@@ -16,4 +16,5 @@ pub mod report;
 pub mod requirements;
 pub mod resolve;
 mod tree;
+pub mod verify;
 mod yaml;

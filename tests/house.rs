@@ -98,6 +98,7 @@ fn may(room: &str) -> &'static [&'static str] {
         "index" | "tree" => &["domain"],
         "doctor" => &["domain", "host", "matrix", "resolve", "lock"],
         "diagnose" => &["domain", "host", "matrix", "requirements", "resolve", "doctor"],
+        "verify" => &["domain", "host", "matrix", "lock", "doctor"],
         "report" => &[
             "domain",
             "host",
@@ -108,6 +109,7 @@ fn may(room: &str) -> &'static [&'static str] {
             "render",
             "doctor",
             "diagnose",
+            "verify",
             "error",
         ],
         "error" => &[
@@ -135,6 +137,7 @@ fn may(room: &str) -> &'static [&'static str] {
             "net",
             "doctor",
             "diagnose",
+            "verify",
             "report",
             "error",
             "yaml",

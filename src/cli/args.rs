@@ -123,6 +123,8 @@ pub enum Command {
     Render(Render),
     /// Judge this host or container, link by link from the GPU to torch; verdict first.
     Doctor(Doctor),
+    /// Prove on the GPU that an image computes what it should.
+    Verify(Verify),
     /// Find the root cause in an error text, a log, a pasted collect_env or nvidia-smi; and the fix.
     Diagnose(Diagnose),
     /// Show the chain from card to image of a target, with the source of each fact.
@@ -144,6 +146,9 @@ pub enum Command {
     /// Ask a driver library in this process, which may not survive it; `doctor` starts it.
     #[command(hide = true)]
     HostProbe(HostProbe),
+    /// Run one layer of a verification in this process, which may not survive it; `verify` starts it.
+    #[command(hide = true)]
+    VerifyLayer,
 }
 
 impl Command {
@@ -157,6 +162,7 @@ impl Command {
             Self::Check(args) => args.project.as_deref(),
             Self::Render(args) => Some(&args.project),
             Self::Doctor(args) => Some(&args.project),
+            Self::Verify(args) => Some(&args.project),
             _ => None,
         }
     }
@@ -170,6 +176,7 @@ impl Command {
             Self::Lock(_) => Some("lock"),
             Self::Render(_) => Some("render"),
             Self::Doctor(_) => Some("doctor"),
+            Self::Verify(_) => Some("verify"),
             Self::Diagnose(_) => Some("diagnose"),
             Self::Why(_) => Some("why"),
             Self::Explain(_) => Some("explain"),
@@ -563,6 +570,112 @@ pub struct Doctor {
     /// Print a block for bug reports, in Markdown.
     #[arg(long)]
     pub shareable: bool,
+}
+
+/// `gpuseal verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The image; it is run by a container engine of this host, with this very program inside.
+    #[arg(required_unless_present_any = ["here", "files_only", "compare"], conflicts_with_all = ["here", "compare"])]
+    pub image: Option<String>,
+    /// Verify the environment that this program runs in: inside a container, or a machine's own torch.
+    #[arg(long, conflicts_with_all = ["compare"])]
+    pub here: bool,
+    /// Look at files and versions alone; needs no GPU. Of an image where one is named, else of this
+    /// environment.
+    #[arg(long = "static")]
+    pub files_only: bool,
+    /// Compare two reports of earlier runs (JSON), of the same image on two machines or over time.
+    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"])]
+    pub compare: Option<Vec<PathBuf>>,
+    /// Folder of the project whose gpuseal.lock the image is held against.
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub project: PathBuf,
+    /// The target of the lock; needed where it has several for this platform.
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// The image's interpreter or the folder of its environment; without it the one that is active, or on
+    /// PATH.
+    #[arg(long = "env", value_name = "PYTHON")]
+    pub env: Option<PathBuf>,
+    /// Layers to run; without it all of them.
+    #[arg(long = "layer", value_enum, value_delimiter = ',', value_name = "LAYER")]
+    pub layers: Vec<LayerArg>,
+    /// Data types to prove; without it all that the card and the library have.
+    #[arg(long = "dtype", value_enum, value_delimiter = ',', value_name = "DTYPE")]
+    pub dtypes: Vec<DtypeArg>,
+    /// Devices in CUDA's order; without it all of them.
+    #[arg(long = "device", value_delimiter = ',', value_name = "INDEX")]
+    pub devices: Vec<u32>,
+    /// Do not measure the speed.
+    #[arg(long)]
+    pub no_speed: bool,
+    /// Longest that any phase may take, in seconds; without it each phase has its own limit.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub phase_limit: Option<u64>,
+    /// Seed of the random numbers.
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// Exit with 0 also where nothing was proven, and say so.
+    #[arg(long)]
+    pub allow_unproven: bool,
+    /// The container engine: docker, podman or nerdctl; without it the first that works.
+    #[arg(long, value_name = "ENGINE")]
+    pub engine: Option<String>,
+    /// GPUs for the container, as the engine writes them: `all`, `device=0`, or a CDI name such as
+    /// `nvidia.com/gpu=0`.
+    #[arg(long, default_value = "all", value_name = "GPUS")]
+    pub gpus: String,
+    /// Print the command that would run the image, and run nothing.
+    #[arg(long)]
+    pub print_command: bool,
+    /// Write a JUnit report.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write metrics for Prometheus's textfile collector.
+    #[arg(long, value_name = "FILE")]
+    pub prometheus: Option<PathBuf>,
+    /// Write an in-toto statement: what was proven, about which image, lock, GPU and driver.
+    #[arg(long, value_name = "FILE")]
+    pub attest: Option<PathBuf>,
+}
+
+/// A layer on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LayerArg {
+    /// Files and versions.
+    Static,
+    /// Kernel driver, device nodes, NVML.
+    Driver,
+    /// libcuda and a context on each device.
+    Cuda,
+    /// gpuseal's own kernels, as PTX and as cubin.
+    Kernel,
+    /// The image's cuBLAS.
+    Cublas,
+    /// The image's cuDNN.
+    Cudnn,
+    /// The image's torch.
+    Torch,
+    /// NCCL between several devices.
+    Nccl,
+}
+
+/// A data type on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DtypeArg {
+    /// 32 bits.
+    Fp32,
+    /// 32 bits on tensor cores.
+    Tf32,
+    /// IEEE half.
+    Fp16,
+    /// bfloat16.
+    Bf16,
+    /// FP8.
+    E4m3,
+    /// Integers.
+    Int8,
 }
 
 /// `gpuseal diagnose`

@@ -151,32 +151,35 @@ impl Driver<'_> {
         })?;
         match with(*function) {
             0 => Ok(()),
-            code => Err(Failure { call: name.into(), code: Some(code), text: self.words(code) }),
+            code => Err(Failure {
+                call: name.into(),
+                code: Some(code),
+                text: status_name(self.library, code),
+            }),
         }
     }
+}
 
-    /// `CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected`, in the driver's words where it has
-    /// some.
-    fn words(&self, code: c_int) -> String {
-        let known = STATUSES.iter().find(|(status, _)| *status == code).map(|(_, name)| *name);
-        let name = self.word("cuGetErrorName", code).or_else(|| known.map(Into::into));
-        let name = name.unwrap_or_else(|| format!("status {code}"));
-        match self.word("cuGetErrorString", code) {
-            Some(text) => format!("{name}: {text}"),
-            None => name,
-        }
+/// `CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected`, in the driver's words where it has some.
+pub fn status_name(library: &Library, code: c_int) -> String {
+    let known = STATUSES.iter().find(|(status, _)| *status == code).map(|(_, name)| *name);
+    let name = word(library, "cuGetErrorName", code).or_else(|| known.map(Into::into));
+    let name = name.unwrap_or_else(|| format!("status {code}"));
+    match word(library, "cuGetErrorString", code) {
+        Some(text) => format!("{name}: {text}"),
+        None => name,
     }
+}
 
-    fn word(&self, function: &str, code: c_int) -> Option<String> {
-        type Get = unsafe extern "C" fn(c_int, *mut *const c_char) -> c_int;
-        let mut text: *const c_char = ptr::null();
-        // SAFETY: both functions are so declared in cuda.h, and write a pointer to a constant text, or
-        // none where they do not know the number.
-        unsafe {
-            let get = self.library.get::<Get>(function).ok()?;
-            let known = get(code, &raw mut text) == 0 && !text.is_null();
-            known.then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
-        }
+fn word(library: &Library, function: &str, code: c_int) -> Option<String> {
+    type Get = unsafe extern "C" fn(c_int, *mut *const c_char) -> c_int;
+    let mut text: *const c_char = ptr::null();
+    // SAFETY: both functions are so declared in cuda.h, and write a pointer to a constant text, or none
+    // where they do not know the number.
+    unsafe {
+        let get = library.get::<Get>(function).ok()?;
+        let known = get(code, &raw mut text) == 0 && !text.is_null();
+        known.then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
     }
 }
 

@@ -27,3 +27,4 @@ pub use collect::{Look, collect};
 pub use facts::*;
 pub use kernel::{Error, Host, look};
 pub use record::RecordError;
+pub use system::platform;

@@ -2,7 +2,12 @@
 
 use super::machine::{Machine, version_in};
 use super::{System, Told};
-use crate::domain::Glibc;
+use crate::domain::{Glibc, Platform};
+
+/// The platform that this program was built for; `None`: one without a name here.
+pub fn platform() -> Option<Platform> {
+    format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH).parse().ok()
+}
 
 pub(super) fn look(machine: &Machine) -> System {
     let kernel = machine.line("/proc/sys/kernel/osrelease");
@@ -10,7 +15,7 @@ pub(super) fn look(machine: &Machine) -> System {
     let glibc = glibc(machine);
     System {
         // What this program was compiled for: on this kernel it runs, and so do Python's wheels of it.
-        platform: format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH).parse().ok(),
+        platform: platform(),
         wsl: kernel.as_deref().and_then(wsl),
         distro: release("ID"),
         distro_version: release("VERSION_ID"),

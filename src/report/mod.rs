@@ -15,6 +15,7 @@ pub mod lock;
 pub mod markdown;
 mod sarif;
 pub mod size;
+pub mod verify;
 pub mod why;
 
 pub use draft::Machines;

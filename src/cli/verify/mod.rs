@@ -1,0 +1,204 @@
+//! `gpuseal verify`, and the child that it starts for each layer.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::time::Duration;
+
+use super::args::{DtypeArg, Format, LayerArg, Verify};
+use super::lock;
+use super::output::Output;
+use crate::domain::shown;
+use crate::error::{Error, Exit};
+use crate::lock::{Lockfile, Target};
+use crate::matrix::Matrix;
+use crate::report::{Found, verify as voice};
+use crate::verify::frame::Teller;
+use crate::verify::numerics::Dtype;
+use crate::verify::plan::Job;
+use crate::verify::session::{self, Asked};
+use crate::verify::{Layer, Mode, Subject, Verdict, Verification, image, layers};
+
+/// Longest job that is read.
+const LONGEST: u64 = 1 << 20;
+
+/// Runs the command.
+///
+/// # Errors
+/// A lock that cannot be read; a target that is not there; a report that cannot be written.
+pub fn run(args: &Verify, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
+    let verification = here(args, matrix, output)?;
+    answer(args, &verification, matrix, output)
+}
+
+/// Verifies the environment that this program runs in.
+fn here(args: &Verify, matrix: &Matrix, _output: &Output) -> Result<Verification, Error> {
+    let locked = locked(args)?;
+    let mode = if args.files_only { Mode::Static } else { Mode::Here };
+    let subject = Subject {
+        mode,
+        image: None,
+        image_digest: None,
+        engine: None,
+        lock_digest: locked.as_ref().map(|(digest, _)| digest.clone()),
+        target: locked.as_ref().map(|(_, target)| target.name.to_string()),
+        driver: None,
+        driver_cuda: None,
+        torch: None,
+    };
+    let target = locked.as_ref().map(|(_, target)| target);
+    let (image, files) = image::look(args.env.as_deref(), target);
+    let asked = asked(args, mode, target);
+    let (subject, before) = session::before(&asked, subject, &image, files, target, matrix);
+    let mut hear = |_: &_| ();
+    Ok(session::run(&asked, subject, &image, before, &mut hear))
+}
+
+/// The target that the image is held against, with the digest of its lock.
+fn locked(args: &Verify) -> Result<Option<(String, Target)>, Error> {
+    let path = lock::own_lock_path(&args.project)?;
+    if !path.exists() {
+        return match &args.target {
+            Some(name) => Err(Error::Usage {
+                message: format!(
+                    "there is no target `{}`: there is no {}",
+                    shown(name),
+                    path.display()
+                ),
+                help: Some(
+                    "run `gpuseal lock`, or name the project's folder with --project".into(),
+                ),
+            }),
+            None => Ok(None),
+        };
+    }
+    let lock = Lockfile::read(&path)?;
+    let digest = lock.digest().to_string();
+    let names = |targets: &[&Target]| {
+        targets.iter().map(|target| format!("`{}`", target.name)).collect::<Vec<_>>().join(", ")
+    };
+    if let Some(name) = &args.target {
+        let all: Vec<_> = lock.targets.iter().collect();
+        return match lock.target(name) {
+            Some(target) => Ok(Some((digest, target.clone()))),
+            None => Err(Error::Usage {
+                message: format!("{} has no target `{}`", path.display(), shown(name)),
+                help: Some(format!("its targets: {}", names(&all))),
+            }),
+        };
+    }
+    let here = crate::host::platform();
+    let fit: Vec<_> = lock.targets.iter().filter(|target| Some(target.platform) == here).collect();
+    match fit.as_slice() {
+        [target] => Ok(Some((digest, (*target).clone()))),
+        [] => Err(Error::Usage {
+            message: format!("{} has no target for this platform", path.display()),
+            help: Some("name one with --target to be held against it all the same".into()),
+        }),
+        several => Err(Error::Usage {
+            message: format!("{} has several targets for this platform", path.display()),
+            help: Some(format!("name the one that was built with --target: {}", names(several))),
+        }),
+    }
+}
+
+fn asked(args: &Verify, mode: Mode, target: Option<&Target>) -> Asked {
+    let layers = if args.layers.is_empty() {
+        session::layers_of(mode).to_vec()
+    } else {
+        args.layers.iter().map(|layer| layer_of(*layer)).collect()
+    };
+    let dtypes = if args.dtypes.is_empty() {
+        Dtype::ALL.to_vec()
+    } else {
+        args.dtypes.iter().map(|dtype| dtype_of(*dtype)).collect()
+    };
+    Asked {
+        layers,
+        devices: args.devices.clone(),
+        dtypes,
+        speed: !args.no_speed,
+        longest: args.phase_limit.map(Duration::from_secs),
+        // What makes torch.compile a promise: a lock keeps it as the compiler in the image.
+        compiles: target.is_some_and(|target| {
+            target.base.apt.iter().any(|name| name.as_str() == "gcc" || name.as_str() == "g++")
+        }),
+        seed: args.seed,
+    }
+}
+
+const fn layer_of(layer: LayerArg) -> Layer {
+    match layer {
+        LayerArg::Static => Layer::Static,
+        LayerArg::Driver => Layer::Driver,
+        LayerArg::Cuda => Layer::Cuda,
+        LayerArg::Kernel => Layer::Kernel,
+        LayerArg::Cublas => Layer::Cublas,
+        LayerArg::Cudnn => Layer::Cudnn,
+        LayerArg::Torch => Layer::Torch,
+        LayerArg::Nccl => Layer::Nccl,
+    }
+}
+
+const fn dtype_of(dtype: DtypeArg) -> Dtype {
+    match dtype {
+        DtypeArg::Fp32 => Dtype::Fp32,
+        DtypeArg::Tf32 => Dtype::Tf32,
+        DtypeArg::Fp16 => Dtype::Fp16,
+        DtypeArg::Bf16 => Dtype::Bf16,
+        DtypeArg::E4m3 => Dtype::E4m3,
+        DtypeArg::Int8 => Dtype::Int8,
+    }
+}
+
+/// Gives the answer, and what else is to be written.
+fn answer(
+    args: &Verify,
+    verification: &Verification,
+    matrix: &Matrix,
+    output: &Output,
+) -> Result<Exit, Error> {
+    let exit = exit(args, verification.verdict);
+    let findings = voice::findings(verification);
+    let found = Found::new("verify", exit, Some(matrix)).with("", None, &findings);
+    let lock = Path::new("gpuseal.lock");
+    let found = if verification.subject.lock_digest.is_some() { found.about(lock) } else { found };
+    output.answer(&|format| match format {
+        Format::Human => voice::human(verification, matrix),
+        Format::Json => voice::json(verification, matrix),
+        Format::Github => found.github(),
+        Format::Sarif => found.sarif(),
+        Format::Markdown => voice::markdown(verification, &found),
+    })?;
+    Ok(exit)
+}
+
+fn exit(args: &Verify, verdict: Verdict) -> Exit {
+    match verdict {
+        Verdict::Proven => Exit::Done,
+        Verdict::Unproven if args.allow_unproven => Exit::Done,
+        Verdict::Unproven => Exit::CannotJudge,
+        Verdict::Failed => Exit::No,
+    }
+}
+
+/// Runs the job that stands on standard input: a child of `verify`.
+///
+/// # Errors
+/// There is none.
+pub fn layer(output: &Output) -> Result<Exit, Error> {
+    let mut text = String::new();
+    std::io::stdin().lock().take(LONGEST).read_to_string(&mut text)?;
+    let job: Option<Job> =
+        text.parse::<serde_json::Value>().ok().and_then(|value| serde_json::from_value(value).ok());
+    let Some(job) = job else {
+        return Err(Error::Usage {
+            message: "there is no job on standard input: `gpuseal verify` starts this by itself"
+                .into(),
+            help: Some("run `gpuseal verify --here`".into()),
+        });
+    };
+    // What cannot be said is not waited for: who listened has gone.
+    let mut out = |text: &str| drop(output.data(text));
+    layers::run(&job, &mut Teller::new(&mut out));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,52 @@
+//! What a child is to do: plain data, made by the supervisor and read by the child.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Layer;
+use super::image::Libraries;
+use super::numerics::Dtype;
+
+/// The job of one child.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Job {
+    /// The layer.
+    pub layer: Layer,
+    /// Index of the device in CUDA's order; `None`: all of them.
+    pub device: Option<u32>,
+    /// Variables that are set for this child alone.
+    pub env: Vec<(String, String)>,
+    /// Data types to be proven.
+    pub dtypes: Vec<Dtype>,
+    /// Measure the speed as well.
+    pub speed: bool,
+    /// The image's libraries, at the place where torch loads them.
+    pub libraries: Libraries,
+    /// The image's interpreter.
+    pub python: Option<PathBuf>,
+    /// torch.compile is promised, not only tried.
+    pub compiles: bool,
+    /// Dense peak of the device in TFLOP/s (TOPS of int8) by the word of the data type; absent: not known.
+    pub peaks: Vec<(Dtype, f64)>,
+    /// Seed of all random numbers.
+    pub seed: u64,
+}
+
+impl Job {
+    /// A job with nothing but its layer and device.
+    pub fn new(layer: Layer, device: Option<u32>) -> Self {
+        Self {
+            layer,
+            device,
+            env: Vec::new(),
+            dtypes: Dtype::ALL.to_vec(),
+            speed: true,
+            libraries: Libraries::default(),
+            python: None,
+            compiles: false,
+            peaks: Vec::new(),
+            seed: 1,
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What runs, in which order, and what all of it comes to.
+
+use std::time::{Duration, Instant};
+
+use super::frame;
+use super::image::Image;
+use super::numerics::Dtype;
+use super::peaks::Peaks;
+use super::plan::Job;
+use super::{Check, Layer, Mode, Outcome, Ran, Subject, Verdict, Verification};
+use crate::domain::Code;
+use crate::lock::Target;
+use crate::matrix::Matrix;
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Layers; those that are not asked for are not needed either.
+    pub layers: Vec<Layer>,
+    /// Devices in CUDA's order; empty: all that there are.
+    pub devices: Vec<u32>,
+    /// Data types.
+    pub dtypes: Vec<Dtype>,
+    /// Measure the speed as well.
+    pub speed: bool,
+    /// Longest that a phase of a child may take; `None`: what the phase itself allows.
+    pub longest: Option<Duration>,
+    /// torch.compile is promised, not only tried.
+    pub compiles: bool,
+    /// Seed of all random numbers.
+    pub seed: u64,
+}
+
+/// What was known before a child was started.
+pub struct Before {
+    /// The layer of files, L0, and of L1 what is about no single device, as they were judged.
+    pub ran: Vec<Ran>,
+    /// Number of devices that libcuda shows; `None`: it showed none, and why stands in `ran`.
+    pub devices: Option<u32>,
+    /// What cards can do at most.
+    pub peaks: Peaks,
+}
+
+/// Looks at all that needs no child of its own: the files were judged already, `files`; here come the
+/// machine and its driver.
+pub fn before(
+    _asked: &Asked,
+    subject: Subject,
+    _image: &Image,
+    files: Vec<Check>,
+    _target: Option<&Target>,
+    _matrix: &Matrix,
+) -> (Subject, Before) {
+    let files = Ran { layer: Layer::Static, device: None, seconds: 0.0, checks: files };
+    let ran = if files.checks.is_empty() { Vec::new() } else { vec![files] };
+    (subject, Before { ran, devices: None, peaks: Peaks::default() })
+}
+
+/// Runs the layers that ask the driver or the image's libraries, each in a child.
+pub fn run(
+    asked: &Asked,
+    subject: Subject,
+    image: &Image,
+    before: Before,
+    hear: &mut dyn FnMut(&Ran),
+) -> Verification {
+    let start = Instant::now();
+    let mut all = Verification {
+        verdict: Verdict::Unproven,
+        subject,
+        devices: Vec::new(),
+        layers: before.ran.clone(),
+        seconds: 0.0,
+    };
+    all.layers.iter().for_each(&mut *hear);
+    let count = before.devices.unwrap_or(0);
+    let listed =
+        if asked.devices.is_empty() { (0..count).collect() } else { asked.devices.clone() };
+    for layer in Layer::ALL.iter().copied().filter(|layer| asked.layers.contains(layer)) {
+        let jobs: Vec<Option<u32>> = match layer {
+            Layer::Static | Layer::Driver => continue,
+            Layer::Torch => vec![None],
+            Layer::Nccl if listed.len() < 2 => {
+                let one = Check::not_needed("devices", "one device has nobody to talk to");
+                push(&mut all, hear, single(layer, None, one));
+                continue;
+            }
+            Layer::Nccl => vec![None],
+            _ => listed.iter().copied().map(Some).collect(),
+        };
+        if jobs.is_empty() {
+            let none = Check::skip("devices", Code::NoDevice, "there is no device to run it on");
+            push(&mut all, hear, single(layer, None, none));
+            continue;
+        }
+        for device in jobs {
+            if let Some(why) = stopped(&all, layer, device) {
+                push(&mut all, hear, single(layer, device, why));
+                continue;
+            }
+            let known = device.and_then(|index| all.devices.iter().find(|d| d.index == index));
+            let job = Job {
+                env: environment(layer),
+                dtypes: asked.dtypes.clone(),
+                speed: asked.speed,
+                libraries: image.libraries.clone(),
+                python: image.python.clone(),
+                compiles: asked.compiles,
+                peaks: known.map(|device| before.peaks.of(device)).unwrap_or_default(),
+                seed: asked.seed,
+                ..Job::new(layer, device)
+            };
+            let told = frame::run(&job, asked.longest);
+            if let Some(device) = told.device {
+                all.devices.push(device);
+            }
+            push(&mut all, hear, told.ran);
+        }
+    }
+    all.verdict = verdict(&all.layers);
+    all.seconds = start.elapsed().as_secs_f64();
+    all
+}
+
+fn push(all: &mut Verification, hear: &mut dyn FnMut(&Ran), ran: Ran) {
+    hear(&ran);
+    all.layers.push(ran);
+}
+
+fn single(layer: Layer, device: Option<u32>, check: Check) -> Ran {
+    Ran { layer, device, seconds: 0.0, checks: vec![check] }
+}
+
+/// Why a layer cannot stand where it should: libcuda has failed below it.
+fn stopped(all: &Verification, layer: Layer, device: Option<u32>) -> Option<Check> {
+    if layer <= Layer::Cuda {
+        return None;
+    }
+    let below = all.layers.iter().filter(|ran| ran.layer == Layer::Cuda);
+    let mut below =
+        below.filter(|ran| device.is_none() || ran.device.is_none() || ran.device == device);
+    let broken = below.find(|ran| ran.outcome().is_failure() || ran.outcome() == Outcome::Skip)?;
+    let cause = broken.checks.iter().find(|check| check.outcome >= Outcome::Skip)?;
+    let text = format!("not run, because {} did not pass: {}", Layer::Cuda.title(), cause.text);
+    Some(Check::skip("layer", cause.code, text))
+}
+
+/// Variables of a layer's child. The image's own environment stays what it is: it is on trial too.
+fn environment(layer: Layer) -> Vec<(String, String)> {
+    match layer {
+        // A kernel from an earlier run's cache would prove nothing about the driver's compiler.
+        Layer::Kernel => vec![("CUDA_CACHE_DISABLE".into(), "1".into())],
+        _ => Vec::new(),
+    }
+}
+
+/// What the layers come to.
+pub fn verdict(layers: &[Ran]) -> Verdict {
+    let checks = || layers.iter().flat_map(|ran| &ran.checks);
+    if checks().any(|check| check.outcome.is_failure()) {
+        return Verdict::Failed;
+    }
+    let missing = |check: &Check| check.outcome == Outcome::Skip && !check.optional;
+    let looked = checks().any(|check| matches!(check.outcome, Outcome::Pass | Outcome::Warn));
+    if checks().any(missing) || !looked { Verdict::Unproven } else { Verdict::Proven }
+}
+
+/// Layers that a mode asks for when nobody says otherwise.
+pub fn layers_of(mode: Mode) -> &'static [Layer] {
+    match mode {
+        Mode::Static => &[Layer::Static],
+        Mode::Here | Mode::Image => Layer::ALL,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_looked_at_is_not_proven() {
+        let ran = |checks| vec![Ran { layer: Layer::Cuda, device: None, seconds: 0.0, checks }];
+        assert_eq!(verdict(&[]), Verdict::Unproven);
+        assert_eq!(verdict(&ran(vec![Check::pass("a", "")])), Verdict::Proven);
+        let skipped = Check::skip("b", Code::Unknown, "");
+        assert_eq!(verdict(&ran(vec![Check::pass("a", ""), skipped.clone()])), Verdict::Unproven);
+        let failed = Check::fail("c", Code::Slow, "");
+        assert_eq!(verdict(&ran(vec![skipped, failed])), Verdict::Failed);
+        assert_eq!(verdict(&ran(vec![Check::not_needed("d", "")])), Verdict::Unproven);
+    }
+}
