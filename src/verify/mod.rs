@@ -13,6 +13,7 @@ pub mod layers;
 pub mod numerics;
 pub mod peaks;
 pub mod plan;
+pub mod proofs;
 pub mod session;
 
 use serde::{Deserialize, Serialize};

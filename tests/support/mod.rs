@@ -1,6 +1,7 @@
 //! Runs the program as a user does, with nothing of this machine in its environment.
 #![allow(dead_code, reason = "every test binary takes what it needs")]
 
+pub(crate) mod fakes;
 pub(crate) mod filled;
 pub(crate) mod shelf;
 pub(crate) mod web;

@@ -50,3 +50,51 @@ impl Dtype {
         }
     }
 }
+
+/// How the result is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Output {
+    /// IEEE single.
+    F32,
+    /// IEEE half.
+    F16,
+    /// 8 bits of exponent, 7 of mantissa.
+    Bf16,
+    /// Signed 32 bits.
+    I32,
+}
+
+impl Output {
+    /// Bytes of an element of C.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::F32 | Self::I32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+}
+
+/// Sizes of a product: A is m x k, B is k x n, C is m x n.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Rows of A and C.
+    pub m: usize,
+    /// Columns of B and C.
+    pub n: usize,
+    /// What is summed over.
+    pub k: usize,
+}
+
+/// What goes into a product, encoded, in the layout above.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operands {
+    /// Their type.
+    pub dtype: Dtype,
+    /// Their sizes.
+    pub shape: Shape,
+    /// m rows of k.
+    pub a: Vec<u8>,
+    /// n rows of k.
+    pub b: Vec<u8>,
+}

@@ -1,0 +1,9 @@
+//! Libraries of NVIDIA's that compute on the CPU and fail on demand, for machines without a GPU: libcuda, NVML,
+//! cuBLAS, cuDNN, NCCL. One shared object holds all of them; tests copy it under each name (`support::fakes`).
+//!
+//! What goes wrong stands in the variable `FAKE_DRIVER`, see `fault`. Device pointers are pointers of the host.
+#![allow(unsafe_code, reason = "these are C interfaces")]
+#![allow(clippy::missing_safety_doc, missing_docs, reason = "as NVIDIA's headers declare them")]
+#![allow(non_snake_case, reason = "the names are NVIDIA's")]
+
+pub mod fault;
