@@ -4,6 +4,8 @@
 //! B transposed), `C` is n rows of m: element (i, j) of the product is the sum over x of A[i][x] * B[j][x] and
 //! stands at `c[j * m + i]`. In cuBLAS's words: column-major, transa = T, transb = N, lda = ldb = k, ldc = m.
 
+pub mod format;
+
 use serde::{Deserialize, Serialize};
 
 /// How the operands are held and multiplied.
