@@ -17,6 +17,7 @@ mod view;
 mod wheel;
 
 pub use registry::REGISTRY;
+pub use user_driver::by_status;
 pub use view::{counted, quoted};
 
 use crate::domain::{Code, Finding, Severity, shown};

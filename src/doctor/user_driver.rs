@@ -493,17 +493,18 @@ pub fn starts(subject: &Subject<'_>) -> Outcome {
     };
     let words = format!("{} fails: {}", failure.call, failure.text);
     follows(subject, "cuda-starts", &words)
-        .unwrap_or_else(|| Outcome::Found(vec![by_code(subject, &failure)]))
+        .unwrap_or_else(|| Outcome::Found(vec![by_status(&failure, subject.in_container())]))
 }
 
-/// cuInit failed, and nothing else that was found says why.
-fn by_code(subject: &Subject<'_>, failure: &Failure) -> Finding {
+/// A call with which CUDA starts failed, and nothing else that was found says why.
+pub fn by_status(failure: &Failure, container: bool) -> Finding {
     let finding = |code: Code, message: &str| {
         Finding::new(code, Severity::Error, message)
             .fact(format!("{}: {}", failure.call, failure.text), "libcuda")
     };
-    let container = subject.in_container();
     match failure.code {
+        Some(34) => finding(Code::EnvPath, "the stub of libcuda was loaded, which is for linking only, and not the driver's own")
+            .help("take the folder `stubs` of the toolkit out of LD_LIBRARY_PATH and /etc/ld.so.conf.d, then `ldconfig`"),
         Some(100 | 101) if container => finding(Code::NoDevice, "the driver answers, and shows this container no GPU")
             .help("start it with `--gpus all` (Kubernetes: `nvidia.com/gpu: 1` in its limits), and run `nvidia-smi -L` inside"),
         Some(100 | 101) => finding(Code::NoDevice, "the driver answers, and shows this process no GPU")

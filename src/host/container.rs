@@ -36,6 +36,11 @@ pub(super) fn look(machine: &Machine) -> Option<Told<Container>> {
     ))
 }
 
+/// This process is in a container.
+pub fn is_here() -> bool {
+    is_inside(&Machine::new("/".as_ref()))
+}
+
 /// This is a container.
 pub(super) fn is_inside(machine: &Machine) -> bool {
     engine(machine).is_some()

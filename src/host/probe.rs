@@ -103,9 +103,7 @@ pub(super) fn load<T>(soname: &str, phase: Phase<'_>) -> Result<Library, Answer<
     // or hold up this process, that is what it is there for.
     unsafe { Library::new(soname) }.map_err(|err| {
         let text = err.source().map_or_else(|| err.to_string(), ToString::to_string);
-        // `libcuda.so.1: file too short` is there; so it is where what it needs is missing.
-        let missing = text.contains("No such file") && text.contains(soname);
-        if missing && !text.contains("needed by") {
+        if is_absent(soname, &text) {
             Answer::Absent(text)
         } else {
             Answer::Failed(Failure { call: "dlopen".into(), code: None, text })
@@ -113,11 +111,29 @@ pub(super) fn load<T>(soname: &str, phase: Phase<'_>) -> Result<Library, Answer<
     })
 }
 
-/// The file of a library that is mapped into this process, by the start of its name.
+/// Whether the loader's words mean that there is no such library. `libcuda.so.1: file too short` is there;
+/// so it is where what it needs is missing.
+pub fn is_absent(soname: &str, words: &str) -> bool {
+    words.contains("No such file") && words.contains(soname) && !words.contains("needed by")
+}
+
+/// The first file of a library that is mapped into this process, by the start of its name.
 pub(super) fn mapped(start: &str) -> Option<String> {
+    all_mapped(start)?.into_iter().next()
+}
+
+/// Every file of a library that is mapped into this process, by the start of its name; `None`: the maps
+/// cannot be read.
+pub fn all_mapped(start: &str) -> Option<Vec<String>> {
     let maps = fs_err::read_to_string("/proc/self/maps").ok()?;
-    let mut files = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..]));
-    files.find(|file| file.rsplit('/').next().is_some_and(|n| n.starts_with(start))).map(Into::into)
+    let mut files: Vec<String> = Vec::new();
+    for file in maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..])) {
+        let named = file.rsplit('/').next().is_some_and(|name| name.starts_with(start));
+        if named && !files.iter().any(|known| known == file) {
+            files.push(file.into());
+        }
+    }
+    Some(files)
 }
 
 /// Driver version in the name of a library: `libcuda.so.580.65.06`.

@@ -15,6 +15,7 @@ pub mod peaks;
 pub mod plan;
 pub mod proofs;
 pub mod session;
+pub mod status;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
