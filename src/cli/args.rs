@@ -616,6 +616,9 @@ pub struct Verify {
     /// Seed of the random numbers.
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub seed: u64,
+    /// Prove with small matrices, for tests in which a CPU stands in for the device.
+    #[arg(long, hide = true)]
+    pub quick: bool,
     /// Exit with 0 also where nothing was proven, and say so.
     #[arg(long)]
     pub allow_unproven: bool,

@@ -31,6 +31,9 @@ pub struct Job {
     pub peaks: Vec<(Dtype, f64)>,
     /// Seed of all random numbers.
     pub seed: u64,
+    /// Prove with small matrices: minutes become seconds where a CPU stands in for the device.
+    #[serde(default)]
+    pub quick: bool,
 }
 
 impl Job {
@@ -47,6 +50,7 @@ impl Job {
             compiles: false,
             peaks: Vec::new(),
             seed: 1,
+            quick: false,
         }
     }
 }

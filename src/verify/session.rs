@@ -29,6 +29,8 @@ pub struct Asked {
     pub compiles: bool,
     /// Seed of all random numbers.
     pub seed: u64,
+    /// Prove with small matrices.
+    pub quick: bool,
 }
 
 /// What was known before a child was started.
@@ -108,6 +110,7 @@ pub fn run(
                 compiles: asked.compiles,
                 peaks: known.map(|device| before.peaks.of(device)).unwrap_or_default(),
                 seed: asked.seed,
+                quick: asked.quick,
                 ..Job::new(layer, device)
             };
             let told = frame::run(&job, asked.longest);

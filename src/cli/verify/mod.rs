@@ -123,6 +123,7 @@ fn asked(args: &Verify, mode: Mode, target: Option<&Target>) -> Asked {
             target.base.apt.iter().any(|name| name.as_str() == "gcc" || name.as_str() == "g++")
         }),
         seed: args.seed,
+        quick: args.quick,
     }
 }
 
