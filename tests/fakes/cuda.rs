@@ -19,7 +19,6 @@ const INVALID_VALUE: c_int = 1;
 const OUT_OF_MEMORY: c_int = 2;
 const NOT_INITIALIZED: c_int = 3;
 const INVALID_DEVICE: c_int = 101;
-const INVALID_CONTEXT: c_int = 201;
 /// `CUDA_ERROR_ILLEGAL_ADDRESS`
 pub const ILLEGAL_ADDRESS: c_int = 700;
 
@@ -93,17 +92,28 @@ macro_rules! within {
     ($name:literal) => {
         let status = fault::status_of($name);
         if (700..720).contains(&status) {
-            STICKY.store(status, Ordering::Relaxed);
+            $crate::cuda::break_with(status);
         }
-        for status in [status, STICKY.load(Ordering::Relaxed)] {
+        for status in [status, $crate::cuda::broken()] {
             if status != 0 {
                 return status;
             }
         }
-        if CONTEXT.get() == 0 {
-            return INVALID_CONTEXT;
+        if !$crate::cuda::has_context() {
+            return 201;
         }
     };
+}
+pub(crate) use within;
+
+/// A context is current in this thread.
+pub fn has_context() -> bool {
+    CONTEXT.get() != 0
+}
+
+/// The status that the context has come to.
+pub fn broken() -> c_int {
+    STICKY.load(Ordering::Relaxed)
 }
 
 /// Makes a status the last of the context.
@@ -226,16 +236,16 @@ pub unsafe extern "C" fn cuDeviceGetAttribute(
         10 => 32,                        // threads of a warp
         13 => named("clock", 1_980_000), // kHz
         16 => named("sms", 132),         // multiprocessors
-        18 | 115 => 0,                   // integrated; memory pools
         20 => named("mode", 0),          // compute mode
         32 => named("ecc", 1),           // ECC
         33 => device + 1,                // PCI bus
-        34 | 50 => 0,                    // PCI device and domain
-        36 => 2_619_000,                 // kHz of the memory
-        37 => 5120,                      // bits of the memory's bus
-        38 => named("l2", 50 << 20),     // bytes of L2
-        39 => 2048,                      // threads of a multiprocessor
-        41 => 1,                         // unified addresses
+        // Integrated, PCI device and domain, memory pools.
+        18 | 34 | 50 | 115 => 0,
+        36 => 2_619_000,             // kHz of the memory
+        37 => 5120,                  // bits of the memory's bus
+        38 => named("l2", 50 << 20), // bytes of L2
+        39 => 2048,                  // threads of a multiprocessor
+        41 => 1,                     // unified addresses
         75 => c_int::from(capability()[0]),
         76 => c_int::from(capability()[1]),
         _ => return INVALID_VALUE,

@@ -30,7 +30,7 @@ pub fn status_of(function: &str) -> i32 {
     match what.as_deref() {
         None => 0,
         Some("hang") => loop {
-            std::thread::sleep(Duration::from_secs(3600));
+            std::thread::sleep(Duration::from_hours(1));
         },
         Some("crash") => {
             // SAFETY: none; this is the point of it.

@@ -3,10 +3,17 @@
 //!
 //! What goes wrong stands in the variable `FAKE_DRIVER`, see `fault`. Device pointers are pointers of the host.
 #![allow(unsafe_code, reason = "these are C interfaces")]
-#![allow(clippy::missing_safety_doc, missing_docs, reason = "as NVIDIA's headers declare them")]
+#![allow(
+    clippy::missing_safety_doc,
+    clippy::missing_panics_doc,
+    missing_docs,
+    reason = "as NVIDIA's headers declare them"
+)]
 #![allow(unsafe_op_in_unsafe_fn, reason = "nothing here is safer outside of a block")]
 #![allow(non_snake_case, reason = "the names are NVIDIA's")]
 
 pub mod cuda;
 pub mod fault;
+pub mod gemm;
+pub mod module;
 pub mod nvml;

@@ -42,7 +42,7 @@ fn index(device: *mut c_void) -> usize {
 /// `GPU-8f3a117c-529e-4d20-b605-19e47ac36000`
 fn uuid(device: *mut c_void) -> String {
     let bytes = cuda::uuid(c_int::try_from(index(device)).expect("an index"));
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = format!("{:032x}", u128::from_be_bytes(bytes));
     let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
     format!("GPU-{}", parts.join("-"))
 }
@@ -141,7 +141,7 @@ pub unsafe extern "C" fn nvmlDeviceGetHandleByPciBusId_v2(
     let wanted = CStr::from_ptr(text).to_string_lossy();
     let (domain, rest) = wanted.split_once(':').unwrap_or(("0", &wanted));
     let wanted = format!("{domain:0>8}:{rest}\0");
-    by(wanted.as_ptr().cast(), device, |handle| address(handle))
+    by(wanted.as_ptr().cast(), device, address)
 }
 
 #[unsafe(no_mangle)]
