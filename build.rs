@@ -1,4 +1,4 @@
-//! Checks `matrices/` and packs it, so that the program starts without reading YAML.
+//! Checks `matrices/` and packs it, so that the program starts without reading YAML; packs `kernels/`.
 //!
 //! The rooms it needs are compiled in as they are: one reader, one set of checks.
 #![allow(dead_code, unreachable_pub, missing_docs, unused_imports, clippy::pedantic)]
@@ -61,6 +61,22 @@ fn main() {
         inputs.iter().map(|i| (i.name.as_str(), i.text.as_str())).collect();
     let files = postcard::to_allocvec(&files).expect("texts can be packed");
     std::fs::write(out.join("matrix_files.bin"), deflated(&files)).expect("OUT_DIR is writable");
+    std::fs::write(out.join("kernels.bin"), deflated(&kernels())).expect("OUT_DIR is writable");
+}
+
+/// What a driver loads, by its name.
+fn kernels() -> Vec<u8> {
+    println!("cargo::rerun-if-changed=kernels");
+    let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+    for entry in std::fs::read_dir("kernels").expect("kernels/ is readable") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        if name.ends_with(".ptx") || name.ends_with(".cubin") {
+            files.push((name, std::fs::read(&path).expect("a readable file")));
+        }
+    }
+    files.sort();
+    postcard::to_allocvec(&files).expect("bytes can be packed")
 }
 
 fn deflated(bytes: &[u8]) -> Vec<u8> {
