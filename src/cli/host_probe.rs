@@ -20,7 +20,7 @@ pub fn run(args: &HostProbe, output: &Output) -> Result<Exit, Error> {
         (Asked::Cuda, None) => probe::answer_line(cuda::probe(&mut phase)),
         (Asked::Nvml, Some(limit)) => probe::answer_line(probe::ask::<Nvml>("nvml", limit)),
         (Asked::Cuda, Some(limit)) => probe::answer_line(probe::ask::<Cuda>("cuda", limit)),
-        (Asked::Smi, _) => probe::answer_line(smi::ask()),
+        (Asked::Smi, _) => probe::answer_line(smi::ask(within.unwrap_or(probe::DEADLINE))),
     };
     output.data(&answer)?;
     Ok(Exit::Done)

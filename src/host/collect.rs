@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::machine::Machine;
 use super::{
-    Facts, RECORD, Unread, container, cuda, devices, engines, kernel, loader, nvml, python, smi,
-    system, toolkits,
+    Facts, RECORD, Unread, container, cuda, devices, engines, kernel, loader, nvml, probe, python,
+    smi, system, toolkits,
 };
 
 /// Where to look, and at what.
@@ -24,11 +24,19 @@ pub struct Look {
     pub run_python: bool,
     /// Folder of the project, for its `.venv`.
     pub project: PathBuf,
+    /// How long each library of the driver may take to answer.
+    pub deadline: Duration,
 }
 
 impl Default for Look {
     fn default() -> Self {
-        Self { root: "/".into(), envs: Vec::new(), run_python: true, project: ".".into() }
+        Self {
+            root: "/".into(),
+            envs: Vec::new(),
+            run_python: true,
+            project: ".".into(),
+            deadline: probe::DEADLINE,
+        }
     }
 }
 
@@ -136,9 +144,9 @@ const PARTS: &[Part] = &[
         name: "NVML and nvidia-smi",
         seconds: 70,
         look: |_, look| {
-            let nvml = look.is_here().then(nvml::ask);
+            let nvml = look.is_here().then(|| nvml::ask(look.deadline));
             let mute = nvml.as_ref().is_some_and(|answer| answer.told().is_none());
-            let smi = mute.then(smi::ask);
+            let smi = mute.then(|| smi::ask(look.deadline));
             Box::new(move |facts| (facts.nvml, facts.smi) = (nvml, smi))
         },
     },
@@ -146,7 +154,7 @@ const PARTS: &[Part] = &[
         name: "libcuda",
         seconds: 40,
         look: |_, look| {
-            let found = look.is_here().then(cuda::ask);
+            let found = look.is_here().then(|| cuda::ask(look.deadline));
             Box::new(move |facts| facts.cuda = found)
         },
     },
@@ -243,6 +251,7 @@ mod tests {
             envs: vec!["/opt".into()],
             run_python: false,
             project: "/".into(),
+            ..Look::default()
         });
         assert_eq!(facts.system.distro.as_deref(), Some("ubuntu"));
         assert_eq!(facts.pci.as_ref().map(|told| told.value.len()), Some(1));

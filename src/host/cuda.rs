@@ -8,6 +8,7 @@ use std::error::Error as _;
 use std::ffi::{CStr, c_char, c_int, c_uint};
 use std::mem::ManuallyDrop;
 use std::ptr;
+use std::time::Duration;
 
 use libloading::Library;
 
@@ -49,8 +50,8 @@ const STATUSES: &[(c_int, &str)] = &[
 const CAPABILITY: [c_int; 2] = [75, 76];
 
 /// Asks libcuda in a child of this program.
-pub fn ask() -> Answer<Cuda> {
-    probe::ask("cuda", probe::DEADLINE)
+pub fn ask(deadline: Duration) -> Answer<Cuda> {
+    probe::ask("cuda", deadline)
 }
 
 /// Asks libcuda in this process, which may not survive it.

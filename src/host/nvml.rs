@@ -4,6 +4,7 @@
 use std::error::Error as _;
 use std::ffi::{CStr, c_char, c_int, c_uint};
 use std::mem::{ManuallyDrop, MaybeUninit};
+use std::time::Duration;
 
 use libloading::Library;
 use nvml_wrapper::bitmasks::device::ThrottleReasons;
@@ -34,8 +35,8 @@ const RESET: c_int = 16;
 const MISMATCH: c_int = 18;
 
 /// Asks NVML in a child of this program.
-pub fn ask() -> Answer<Nvml> {
-    probe::ask("nvml", probe::DEADLINE)
+pub fn ask(deadline: Duration) -> Answer<Nvml> {
+    probe::ask("nvml", deadline)
 }
 
 /// Asks NVML in this process, which may not survive it.

@@ -381,7 +381,7 @@ mod tests {
 
     fn look_at(machine: &Machine, envs: &[&str], run_python: bool) -> Vec<Python> {
         let envs = envs.iter().map(PathBuf::from).collect();
-        look(machine, &Look { root: "/".into(), envs, run_python, project: "/src/app".into() })
+        look(machine, &Look { envs, run_python, project: "/src/app".into(), ..Look::default() })
     }
 
     const VERSION: &str = "from typing import Optional\n\n__version__ = '2.7.1+cu128'\ndebug = False\ncuda: Optional[str] = '12.8'\ngit_version = 'e2d'\nhip: Optional[str] = None\n";

@@ -6,6 +6,8 @@
 //! calls hang, crash and poison the process that made them. A child tells [`Check`]s; what it did not come
 //! to tell was not passed.
 
+pub mod before;
+pub mod clocks;
 pub mod frame;
 pub mod gpu;
 pub mod image;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::before;
 use super::frame;
 use super::image::Image;
 use super::numerics::Dtype;
@@ -9,7 +10,6 @@ use super::peaks::Peaks;
 use super::plan::Job;
 use super::{Check, Layer, Mode, Outcome, Ran, Subject, Verdict, Verification};
 use crate::domain::Code;
-use crate::lock::Target;
 use crate::matrix::Matrix;
 
 /// What is asked for.
@@ -46,16 +46,18 @@ pub struct Before {
 /// Looks at all that needs no child of its own: the files were judged already, `files`; here come the
 /// machine and its driver.
 pub fn before(
-    _asked: &Asked,
-    subject: Subject,
-    _image: &Image,
+    asked: &Asked,
+    mut subject: Subject,
+    image: &Image,
     files: Vec<Check>,
-    _target: Option<&Target>,
-    _matrix: &Matrix,
+    matrix: &Matrix,
 ) -> (Subject, Before) {
     let files = Ran { layer: Layer::Static, device: None, seconds: 0.0, checks: files };
-    let ran = if files.checks.is_empty() { Vec::new() } else { vec![files] };
-    (subject, Before { ran, devices: None, peaks: Peaks::default() })
+    let mut ran = if files.checks.is_empty() { Vec::new() } else { vec![files] };
+    subject.torch.clone_from(&image.torch);
+    let (machine, devices) = before::machine(asked, &mut subject, matrix);
+    ran.extend(machine);
+    (subject, Before { ran, devices, peaks: Peaks::new(matrix) })
 }
 
 /// Runs the layers that ask the driver or the image's libraries, each in a child.
@@ -91,8 +93,13 @@ pub fn run(
             _ => listed.iter().copied().map(Some).collect(),
         };
         if jobs.is_empty() {
+            // The machine's part has said why.
+            if layer == Layer::Cuda && all.layers.iter().any(|ran| ran.layer == layer) {
+                continue;
+            }
             let none = Check::skip("devices", Code::NoDevice, "there is no device to run it on");
-            push(&mut all, hear, single(layer, None, none));
+            let why = stopped(&all, layer, None).unwrap_or(none);
+            push(&mut all, hear, single(layer, None, why));
             continue;
         }
         for device in jobs {
@@ -136,10 +143,14 @@ fn single(layer: Layer, device: Option<u32>, check: Check) -> Ran {
 
 /// Why a layer cannot stand where it should: libcuda has failed below it.
 fn stopped(all: &Verification, layer: Layer, device: Option<u32>) -> Option<Check> {
-    if layer <= Layer::Cuda {
+    if layer < Layer::Cuda {
         return None;
     }
-    let below = all.layers.iter().filter(|ran| ran.layer == Layer::Cuda);
+    // L1 itself stands on its own part that is about no single device.
+    let below = all
+        .layers
+        .iter()
+        .filter(|ran| ran.layer == Layer::Cuda && (layer > Layer::Cuda || ran.device.is_none()));
     let mut below =
         below.filter(|ran| device.is_none() || ran.device.is_none() || ran.device == device);
     let broken = below.find(|ran| ran.outcome().is_failure() || ran.outcome() == Outcome::Skip)?;

@@ -48,7 +48,7 @@ fn here(args: &Verify, matrix: &Matrix, _output: &Output) -> Result<Verification
     let target = locked.as_ref().map(|(_, target)| target);
     let (image, files) = image::look(args.env.as_deref(), target);
     let asked = asked(args, mode, target);
-    let (subject, before) = session::before(&asked, subject, &image, files, target, matrix);
+    let (subject, before) = session::before(&asked, subject, &image, files, matrix);
     let mut hear = |_: &_| ();
     Ok(session::run(&asked, subject, &image, before, &mut hear))
 }

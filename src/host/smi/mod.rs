@@ -12,11 +12,12 @@ mod table;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use aho_corasick::AhoCorasick;
 use regex::Regex;
 
-use super::{Answer, Device, Failure, Smi, child, probe};
+use super::{Answer, Device, Failure, Smi, child};
 use crate::domain::{CudaVersion, DriverVersion};
 
 /// One of these stands in every line that says by itself that it is of nvidia-smi; the rest of a log,
@@ -53,8 +54,8 @@ static LISTED: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// Asks nvidia-smi, which is found on PATH or where WSL keeps it.
-pub fn ask() -> Answer<Smi> {
-    let run = |program| child::run(program, &["-q"], "", probe::DEADLINE);
+pub fn ask(deadline: Duration) -> Answer<Smi> {
+    let run = |program| child::run(program, &["-q"], "", deadline);
     let ran = match run("nvidia-smi")
         .or_else(|err| run("/usr/lib/wsl/lib/nvidia-smi").map_err(|_| err))
     {
