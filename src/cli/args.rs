@@ -586,7 +586,7 @@ pub struct Verify {
     #[arg(long = "static")]
     pub files_only: bool,
     /// Compare two reports of earlier runs (JSON), of the same image on two machines or over time.
-    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"])]
+    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], conflicts_with_all = ["junit", "prometheus", "attest"])]
     pub compare: Option<Vec<PathBuf>>,
     /// Folder of the project whose gpuseal.lock the image is held against.
     #[arg(long, default_value = ".", value_name = "DIR")]

@@ -78,6 +78,11 @@ impl Reports {
         written.iter().any(|at| self.list[*at].format == format && self.list[*at].file == file)
     }
 
+    /// Whether one of them is to stand there.
+    pub fn names(&self, file: &Path) -> bool {
+        self.list.iter().any(|report| cleaned(&report.file) == cleaned(file))
+    }
+
     /// Whether a report may be written where it is to stand.
     fn free(&self, at: usize) -> Result<(), Error> {
         let Report { format, file } = &self.list[at];
@@ -123,7 +128,7 @@ impl Reports {
 }
 
 /// A device, a pipe, or what leads to one: written to, and never in the place of a file.
-fn device(file: &Path) -> bool {
+pub fn device(file: &Path) -> bool {
     file.starts_with("/dev")
         || std::fs::metadata(file).is_ok_and(|there| !there.is_file() && !there.is_dir())
 }

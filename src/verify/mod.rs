@@ -336,6 +336,9 @@ pub struct Verification {
     pub devices: Vec<Device>,
     /// Layers in order, device by device.
     pub layers: Vec<Ran>,
+    /// Seed of the random numbers: other numbers have other results.
+    #[serde(default)]
+    pub seed: Option<u64>,
     /// Wall time, in seconds.
     pub seconds: f64,
 }

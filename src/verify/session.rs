@@ -74,6 +74,7 @@ pub fn run(
         subject,
         devices: Vec::new(),
         layers: before.ran.clone(),
+        seed: Some(asked.seed),
         seconds: 0.0,
     };
     all.layers.iter().for_each(&mut *hear);

@@ -1,5 +1,8 @@
 //! `gpuseal verify`, and the child that it starts for each layer.
 
+mod compare;
+mod reports;
+
 use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
@@ -26,6 +29,10 @@ const LONGEST: u64 = 1 << 20;
 /// # Errors
 /// A lock that cannot be read; a target that is not there; a report that cannot be written.
 pub fn run(args: &Verify, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
+    if let Some([a, b]) = args.compare.as_deref() {
+        return compare::run(a, b, matrix, output);
+    }
+    reports::check(args, output)?;
     let verification = here(args, matrix, output)?;
     answer(args, &verification, matrix, output)
 }
@@ -163,13 +170,16 @@ fn answer(
     let found = Found::new("verify", exit, Some(matrix)).with("", None, &findings);
     let lock = Path::new("gpuseal.lock");
     let found = if verification.subject.lock_digest.is_some() { found.about(lock) } else { found };
-    output.answer(&|format| match format {
-        Format::Human => voice::human(verification, matrix),
+    let said = output.answer(&|format| match format {
+        Format::Human => voice::human(verification, exit, matrix),
         Format::Json => voice::json(verification, matrix),
         Format::Github => found.github(),
         Format::Sarif => found.sarif(),
         Format::Markdown => voice::markdown(verification, &found),
-    })?;
+    });
+    // One that cannot be written does not cost the other.
+    let kept = reports::write(args, verification, matrix);
+    said.and(kept)?;
     Ok(exit)
 }
 

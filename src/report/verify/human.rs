@@ -1,0 +1,95 @@
+//! Text for people: the verdict, what decides it, a line for each layer, and what it is all about.
+
+use std::fmt::Write as _;
+
+use super::super::human::{BAD, DIM, GOOD, WARN, evidence, finding as say, help, paint};
+use super::super::matrix_line;
+use super::{about, allowed, counted, finding, place, skipped, speeds, summary};
+use crate::error::Exit;
+use crate::matrix::Matrix;
+use crate::verify::{Mode, Outcome, Verdict, Verification};
+
+/// Text for people.
+pub fn human(verification: &Verification, exit: Exit, matrix: &Matrix) -> String {
+    let mut text = String::new();
+    let style = match verification.verdict {
+        Verdict::Proven => GOOD,
+        Verdict::Unproven => WARN,
+        Verdict::Failed => BAD,
+    };
+    let verdict = paint(style, verification.verdict.word());
+    let _ = writeln!(text, "{verdict}: {}", summary(verification));
+    let decisive = verification.decisive();
+    if let Some(found) = decisive.and_then(|(ran, check)| finding(verification, ran, check)) {
+        evidence(&found, &mut text);
+        found.help.iter().for_each(|line| help(line, &mut text));
+    }
+    if let Some(words) = allowed(verification, exit) {
+        let _ = writeln!(text, "{}", paint(BAD, words));
+    }
+    if verification.subject.mode == Mode::Static {
+        let _ = writeln!(
+            text,
+            "files and versions alone: no GPU was asked, so nothing is said about what it computes"
+        );
+    }
+    layers(verification, &mut text);
+    let decisive = decisive.map(|(_, check)| check);
+    for (ran, check) in verification.checks() {
+        let told = decisive.is_some_and(|decisive| std::ptr::eq(decisive, check));
+        if !told
+            && check.outcome != Outcome::Skip
+            && let Some(found) = finding(verification, ran, check)
+        {
+            text.push('\n');
+            say(&found, &mut text);
+        }
+    }
+    let skipped = skipped(verification);
+    if !skipped.is_empty() {
+        let _ = writeln!(text, "\n{}", paint(WARN, "not looked at:"));
+    }
+    for (ran, check) in skipped {
+        let need = if check.optional { "" } else { " (needed)" };
+        let _ =
+            writeln!(text, "  {}: {}{need}: {}", place(verification, ran), check.name, check.text);
+    }
+    let about: Vec<_> =
+        about(verification).iter().map(|(name, value)| format!("{name} {value}")).collect();
+    text.push('\n');
+    if !about.is_empty() {
+        let _ = writeln!(text, "{}", about.join("; "));
+    }
+    let last = format!("{:.1} s; {}", verification.seconds, matrix_line(matrix));
+    let _ = writeln!(text, "{}", paint(DIM, last));
+    text
+}
+
+/// One line for each layer and device.
+fn layers(verification: &Verification, text: &mut String) {
+    let several = verification.layers.iter().any(|ran| ran.device.is_some_and(|index| index > 0));
+    let name = |ran: &crate::verify::Ran| match ran.device {
+        Some(index) if several => format!("{}, device {index}", ran.layer.title()),
+        _ => ran.layer.title().to_owned(),
+    };
+    let width = |texts: &mut dyn Iterator<Item = String>| texts.map(|t| t.len()).max().unwrap_or(0);
+    let names = width(&mut verification.layers.iter().map(name));
+    let counts = width(&mut verification.layers.iter().map(counted));
+    for ran in &verification.layers {
+        let outcome = ran.outcome();
+        let style = match outcome {
+            Outcome::Pass => GOOD,
+            Outcome::Warn | Outcome::Skip => WARN,
+            _ => BAD,
+        };
+        let line = format!(
+            "  {:<names$}  {}  {:>counts$}  {:>5.1} s  {}",
+            name(ran),
+            paint(style, format_args!("{:<5}", outcome.word())),
+            counted(ran),
+            ran.seconds,
+            speeds(ran)
+        );
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+}
