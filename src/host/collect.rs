@@ -55,6 +55,8 @@ struct Part {
     name: &'static str,
     /// Counted from the common start.
     seconds: u64,
+    /// It reads files alone, of what an image itself holds.
+    files: bool,
     look: fn(&Machine, &Look) -> Fill,
 }
 
@@ -62,6 +64,7 @@ const PARTS: &[Part] = &[
     Part {
         name: "operating system",
         seconds: 30,
+        files: true,
         look: |machine, _| {
             let found = system::look(machine);
             Box::new(move |facts| facts.system = found)
@@ -70,6 +73,7 @@ const PARTS: &[Part] = &[
     Part {
         name: "PCI bus",
         seconds: 20,
+        files: false,
         look: |machine, _| {
             let found = devices::pci(machine);
             Box::new(move |facts| facts.pci = found)
@@ -78,6 +82,7 @@ const PARTS: &[Part] = &[
     Part {
         name: "kernel module",
         seconds: 40,
+        files: false,
         look: |machine, _| {
             let files = kernel::files(machine);
             let (module, loaded) = (kernel::module(machine, &files), kernel::loaded(machine));
@@ -89,6 +94,7 @@ const PARTS: &[Part] = &[
     Part {
         name: "device nodes",
         seconds: 30,
+        files: false,
         look: |machine, _| {
             let found = devices::nodes(machine);
             Box::new(move |facts| facts.nodes = found)
@@ -97,6 +103,7 @@ const PARTS: &[Part] = &[
     Part {
         name: "kernel log",
         seconds: 20,
+        files: false,
         look: |machine, _| {
             let found = devices::kernel_log(machine);
             Box::new(move |facts| facts.kernel_log = found)
@@ -105,6 +112,7 @@ const PARTS: &[Part] = &[
     Part {
         name: "files of the loader",
         seconds: 20,
+        files: true,
         look: |machine, _| {
             let found = loader::look(machine);
             Box::new(move |facts| facts.loader = found)
@@ -113,6 +121,7 @@ const PARTS: &[Part] = &[
     Part {
         name: "CUDA toolkits",
         seconds: 40,
+        files: false,
         look: |machine, _| {
             let found = toolkits::look(machine);
             Box::new(move |facts| facts.toolkits = found)
@@ -121,6 +130,7 @@ const PARTS: &[Part] = &[
     Part {
         name: "container and job",
         seconds: 20,
+        files: true,
         look: |machine, _| {
             let inside = container::look(machine);
             let services = container::services(machine, inside.is_some());
@@ -134,6 +144,7 @@ const PARTS: &[Part] = &[
     Part {
         name: "container engines",
         seconds: 60,
+        files: false,
         look: |machine, _| {
             let found = engines::look(machine);
             Box::new(move |facts| facts.engines = found)
@@ -143,6 +154,7 @@ const PARTS: &[Part] = &[
     Part {
         name: "NVML and nvidia-smi",
         seconds: 70,
+        files: false,
         look: |_, look| {
             let nvml = look.is_here().then(|| nvml::ask(look.deadline));
             let mute = nvml.as_ref().is_some_and(|answer| answer.told().is_none());
@@ -153,6 +165,7 @@ const PARTS: &[Part] = &[
     Part {
         name: "libcuda",
         seconds: 40,
+        files: false,
         look: |_, look| {
             let found = look.is_here().then(|| cuda::ask(look.deadline));
             Box::new(move |facts| facts.cuda = found)
@@ -161,6 +174,7 @@ const PARTS: &[Part] = &[
     Part {
         name: "Python environments",
         seconds: 300,
+        files: true,
         look: |machine, look| {
             let found = python::look(machine, look);
             Box::new(move |facts| facts.pythons = found)
@@ -171,10 +185,20 @@ const PARTS: &[Part] = &[
 /// Collects what can be known of a machine. Judges nothing, writes nothing, and comes back: what gave no
 /// answer in time is in `unread`.
 pub fn collect(look: &Look) -> Facts {
+    ask(look, PARTS)
+}
+
+/// Collects what the files of an image tell: asks no driver, and runs no Python.
+pub fn files(look: &Look) -> Facts {
+    let look = Look { run_python: false, ..look.clone() };
+    ask(&look, PARTS.iter().filter(|part| part.files))
+}
+
+fn ask(look: &Look, parts: impl IntoIterator<Item = &'static Part>) -> Facts {
     let shared = Arc::new((Machine::new(&look.root), look.clone()));
     let start = Instant::now();
-    let asked: Vec<_> = PARTS
-        .iter()
+    let asked: Vec<_> = parts
+        .into_iter()
         .map(|part| {
             let (sender, receiver) = mpsc::channel();
             let shared = Arc::clone(&shared);

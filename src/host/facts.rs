@@ -381,6 +381,9 @@ pub struct Python {
     pub packages: BTreeMap<String, String>,
     /// Of those, where each was installed from, when a direct_url.json or pip's record tells.
     pub origins: BTreeMap<String, String>,
+    /// Folders that hold its packages, in the order of `sys.path`. Not part of a record.
+    #[serde(skip)]
+    pub folders: Vec<String>,
     /// torch as its files tell: no program was run.
     pub torch: Option<TorchFiles>,
     /// torch as it told itself when it was imported.

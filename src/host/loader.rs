@@ -10,7 +10,9 @@ const CUDA: &[&str] = &[
     "libcublasLt.so.",
     "libcudart.so.",
     "libcudnn",
+    "libcufile.so.",
     "libcufft.so.",
+    "libcupti.so.",
     "libcurand.so.",
     "libcusolver.so.",
     "libcusparse.so.",
@@ -19,6 +21,7 @@ const CUDA: &[&str] = &[
     "libnvJitLink.so.",
     "libnvinfer.so.",
     "libnvrtc.so.",
+    "libnvshmem_host.so.",
 ];
 
 /// Folders of drivers that are searched only where ldconfig or LD_LIBRARY_PATH says so.

@@ -23,8 +23,7 @@ mod system;
 mod toolkits;
 mod torch;
 
-pub use collect::{Look, collect};
-pub use container::is_here as in_container;
+pub use collect::{Look, collect, files};
 pub use facts::*;
 pub use kernel::{Error, Host, look};
 pub use record::RecordError;

@@ -142,6 +142,7 @@ impl Place {
             packages,
             origins,
             torch: torch_files(machine, &folders),
+            folders,
             imported: heard.map(|heard| heard.torch),
         };
         (prefix, python)

@@ -1,0 +1,92 @@
+//! What an image holds, from its files alone: its Python, its torch, and the CUDA libraries that torch will load.
+
+mod elf;
+mod loader;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Check;
+use crate::host::{self, Facts, Python};
+use crate::lock::Target;
+use loader::{Process, Search};
+
+/// Libraries at the place where torch loads them, by absolute path.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Libraries {
+    /// `libcublas.so.12`
+    pub cublas: Option<PathBuf>,
+    /// `libcublasLt.so.12`
+    pub cublas_lt: Option<PathBuf>,
+    /// `libcudnn.so.9`
+    pub cudnn: Option<PathBuf>,
+    /// `libnccl.so.2`
+    pub nccl: Option<PathBuf>,
+}
+
+/// An image, or the environment that this program runs in.
+#[derive(Debug, Clone, Default)]
+pub struct Image {
+    /// The interpreter.
+    pub python: Option<PathBuf>,
+    /// The folder of packages that holds torch.
+    pub site: Option<PathBuf>,
+    /// torch as its files say: `2.9.1+cu128`.
+    pub torch: Option<String>,
+    /// See there.
+    pub libraries: Libraries,
+}
+
+/// Looks at the environment that this program runs in: what it holds, and how its files were judged, held against
+/// the target of a lock where there is one. `env` is an interpreter or the folder of an environment.
+pub fn look(env: Option<&Path>, _target: Option<&Target>) -> (Image, Vec<Check>) {
+    let envs = env.into_iter().map(Path::to_owned).collect();
+    let facts = host::files(&host::Look { envs, ..host::Look::default() });
+    let seen = Seen::of(&facts);
+    (seen.image(), Vec::new())
+}
+
+/// The environment of an image, as its files tell.
+struct Seen<'f> {
+    /// The first with torch, else the first.
+    python: Option<&'f Python>,
+    /// torch's folder.
+    torch: Option<PathBuf>,
+    /// What `import torch` loads.
+    process: Process,
+}
+
+impl<'f> Seen<'f> {
+    fn of(facts: &'f Facts) -> Self {
+        let python = facts.pythons.iter().find(|python| python.torch.is_some());
+        let python = python.or(facts.pythons.first());
+        let sites = python.map(|python| python.folders.as_slice()).unwrap_or_default();
+        let torch = python.filter(|python| python.torch.is_some()).and_then(|_| {
+            let mut copies = sites.iter().map(|site| Path::new(site).join("torch"));
+            copies.find(|torch| torch.join("__init__.py").is_file())
+        });
+        let process = torch.as_deref().map(|torch| {
+            let preload = facts.env.get("LD_PRELOAD").map_or("", String::as_str);
+            let python = python.map(|python| Path::new(&python.path));
+            loader::import(torch, &Search { system: &facts.loader, preload, python, sites })
+        });
+        Self { python, torch, process: process.unwrap_or_default() }
+    }
+
+    fn image(&self) -> Image {
+        let path = |library: &str| self.process.of(library).map(|loaded| loaded.path.clone());
+        Image {
+            python: self.python.map(|python| PathBuf::from(&python.path)),
+            site: self.torch.as_deref().and_then(Path::parent).map(Path::to_owned),
+            torch: self.python.and_then(|python| Some(python.torch.as_ref()?.version.clone())),
+            libraries: Libraries {
+                cublas: path("libcublas"),
+                cublas_lt: path("libcublasLt"),
+                cudnn: path("libcudnn"),
+                nccl: path("libnccl"),
+            },
+        }
+    }
+}
