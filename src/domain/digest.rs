@@ -34,10 +34,26 @@ impl Sha256 {
         &self.0["sha256:".len()..]
     }
 
+    /// From the 32 bytes that it is made of.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() == 32).then(|| written(bytes))
+    }
+
     /// From the 64 digits alone, in either case.
     pub fn from_hex(digits: &str) -> Option<Self> {
         format!("sha256:{}", digits.to_ascii_lowercase()).parse().ok()
     }
+}
+
+fn written(bytes: &[u8]) -> Sha256 {
+    use fmt::Write as _;
+
+    let mut text = String::from("sha256:");
+    for byte in bytes {
+        // Writing to a `String` cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    Sha256(text)
 }
 
 /// The digest of bytes that come piece by piece.
@@ -52,14 +68,7 @@ impl Hasher {
 
     /// The digest of all pieces.
     pub fn finish(self) -> Sha256 {
-        use fmt::Write as _;
-
-        let mut text = String::from("sha256:");
-        for byte in self.0.finalize() {
-            // Writing to a `String` cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Sha256(text)
+        written(&self.0.finalize())
     }
 }
 

@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use super::elf::{self, Wants};
-use crate::domain::Order as _;
+use super::names_in;
 use crate::host;
 
 /// How a file is found.
@@ -164,21 +164,12 @@ pub fn import(torch: &Path, search: &Search<'_>) -> Process {
 /// The extension of torch, and its libraries for CUDA, which a broken file before them must not hide.
 fn extension(torch: &Path) -> Vec<PathBuf> {
     let names = names_in(torch);
-    let is = |name: &&String| name.starts_with("_C.") && name.ends_with(".so");
+    let is = |name: &&String| name.starts_with("_C.");
     let mut list: Vec<PathBuf> = names.iter().filter(is).map(|name| torch.join(name)).collect();
     let lib = torch.join("lib");
     list.extend(["libtorch_python.so", "libtorch_cuda.so"].map(|name| lib.join(name)));
     list.retain(|path| path.is_file());
     list
-}
-
-/// Names in a folder, sorted; none where it cannot be listed.
-fn names_in(folder: &Path) -> Vec<String> {
-    let entries = fs_err::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.order();
-    names
 }
 
 fn folder(path: &Path) -> &Path {
@@ -194,6 +185,19 @@ fn expanded(wanted: &[String], origin: &Path, rule: Rule) -> Vec<(PathBuf, Rule)
         (!place.contains('$') && place.starts_with('/')).then(|| (PathBuf::from(place), rule))
     };
     wanted.iter().filter_map(place).collect()
+}
+
+/// A path without `..`, where that names the same file.
+fn tidy(path: PathBuf) -> PathBuf {
+    let mut short = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => drop(short.pop()),
+            part => short.push(part),
+        }
+    }
+    let same = short.canonicalize().ok() == path.canonicalize().ok();
+    if same { short } else { path }
 }
 
 struct Walk<'s> {
@@ -310,7 +314,7 @@ impl<'s> Walk<'s> {
         list.extend(in_folders(expanded(runpath, folder(&asking.path), Rule::Runpath)));
         list.extend(of_system(false, Rule::System));
         list.retain(|(path, _)| path.is_file());
-        list
+        list.into_iter().map(|(path, rule)| (tidy(path), rule)).collect()
     }
 
     /// Loads libraries as torch's Python does: of each name the first file in `nvidia/*/lib` of `sys.path`.

@@ -1,16 +1,23 @@
 //! What an image holds, from its files alone: its Python, its torch, and the CUDA libraries that torch will load.
 
+mod copies;
+mod drift;
 mod elf;
 mod loader;
+mod record;
+mod versions;
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::Check;
+use crate::domain::{Code, Order as _};
 use crate::host::{self, Facts, Python};
 use crate::lock::Target;
 use loader::{Process, Search};
+use record::Wheel;
+pub use versions::run as versions;
 
 /// Libraries at the place where torch loads them, by absolute path.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,11 +48,28 @@ pub struct Image {
 
 /// Looks at the environment that this program runs in: what it holds, and how its files were judged, held against
 /// the target of a lock where there is one. `env` is an interpreter or the folder of an environment.
-pub fn look(env: Option<&Path>, _target: Option<&Target>) -> (Image, Vec<Check>) {
+pub fn look(env: Option<&Path>, target: Option<&Target>) -> (Image, Vec<Check>) {
     let envs = env.into_iter().map(Path::to_owned).collect();
     let facts = host::files(&host::Look { envs, ..host::Look::default() });
     let seen = Seen::of(&facts);
-    (seen.image(), Vec::new())
+    let mut checks = drift::checks(&seen, &facts, target);
+    if seen.torch.is_some() {
+        let found = copies::loader(&seen);
+        let whole = !found.outcome.is_failure();
+        checks.push(found);
+        checks.push(copies::second(&seen, &facts));
+        checks.extend(record::check(&seen, target));
+        // A library that is broken or missing takes the process down with it, which says less.
+        if whole {
+            checks.extend(versions::checks(&seen, target));
+        } else {
+            let why = "not asked, because torch's libraries cannot all be loaded";
+            checks.push(Check::skip("library-versions", Code::Unknown, why));
+        }
+    }
+    checks.extend(copies::driver(&facts));
+    checks.push(copies::env(&facts));
+    (seen.image(), checks)
 }
 
 /// The environment of an image, as its files tell.
@@ -56,6 +80,8 @@ struct Seen<'f> {
     torch: Option<PathBuf>,
     /// What `import torch` loads.
     process: Process,
+    /// Everything that is installed.
+    wheels: Vec<Wheel>,
 }
 
 impl<'f> Seen<'f> {
@@ -72,7 +98,19 @@ impl<'f> Seen<'f> {
             let python = python.map(|python| Path::new(&python.path));
             loader::import(torch, &Search { system: &facts.loader, preload, python, sites })
         });
-        Self { python, torch, process: process.unwrap_or_default() }
+        let wheels = record::installed(sites);
+        Self { python, torch, process: process.unwrap_or_default(), wheels }
+    }
+
+    /// Folders of packages, in the order of `sys.path`.
+    fn sites(&self) -> &[String] {
+        self.python.map(|python| python.folders.as_slice()).unwrap_or_default()
+    }
+
+    /// `import torch` loads this file, or it is one of torch's own.
+    fn loads(&self, path: &Path) -> bool {
+        self.torch.as_ref().is_some_and(|torch| path.starts_with(torch))
+            || self.process.loaded.iter().any(|loaded| loaded.path == path)
     }
 
     fn image(&self) -> Image {
@@ -89,4 +127,13 @@ impl<'f> Seen<'f> {
             },
         }
     }
+}
+
+/// Names in a folder, sorted; none where it cannot be listed.
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs_err::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.order();
+    names
 }

@@ -7,15 +7,16 @@ mod kernel;
 mod nccl;
 mod torch;
 
-use super::Layer;
 use super::frame::Teller;
 use super::plan::Job;
+use super::{Layer, image};
 
 /// Does a job in this process, which may not survive it.
 pub fn run(job: &Job, tell: &mut Teller<'_>) {
     match job.layer {
-        // These ask no library of the image: the supervisor does them itself.
-        Layer::Static | Layer::Driver => (),
+        Layer::Static => image::versions(job, tell),
+        // It asks no library of the image: the supervisor does it itself.
+        Layer::Driver => (),
         Layer::Cuda => cuda::run(job, tell),
         Layer::Kernel => kernel::run(job, tell),
         Layer::Cublas => cublas::run(job, tell),
