@@ -1,22 +1,4 @@
-# What torch says of itself, fed to an interpreter on its standard input. Each line that begins with the
-# mark is JSON; the last says how it ended. It writes nothing: no byte code, no cache of compiled kernels.
-import sys
-
-# The folder that this was started from is no part of the environment.
-sys.path[:] = [folder for folder in sys.path if folder]
-import json
-import os
-import warnings
-
-
-def tell(**facts):
-    # On a line of its own, whatever a library has printed before it.
-    sys.stdout.write("\n@gpuseal " + json.dumps(facts) + "\n")
-    sys.stdout.flush()
-
-
-def words(error):
-    return f"{type(error).__name__}: {error}"[:2000]
+# What torch says of itself, behind `tell.py`. The last line says how it ended.
 
 
 def product(torch, index):
@@ -67,22 +49,6 @@ def ask(torch, said):
         tell(phase=f"a matrix product on device {index}")
         told["products"].append(product(torch, index))
     return told
-
-
-def mapped():
-    starts = ("libcublas", "libcuda.", "libcudart", "libcudnn", "libcufft", "libcurand", "libcusolver")
-    starts += ("libcusparse", "libnccl", "libnvJitLink", "libnvidia-ptxjit", "libnvrtc")
-    files = []
-    try:
-        with open("/proc/self/maps") as maps:
-            for line in maps:
-                path = line.rstrip("\n")[line.find("/") :] if "/" in line else ""
-                name = path.rpartition("/")[2]
-                if name.startswith(starts) and ".so" in name and path not in files:
-                    files.append(path)
-    except OSError:
-        pass
-    return files
 
 
 def main():

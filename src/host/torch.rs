@@ -10,7 +10,7 @@ use super::machine::{Machine, why};
 use super::{Answer, Failure, Product, TorchTold};
 use crate::domain::shown;
 
-const PROGRAM: &str = include_str!("torch.py");
+const PROGRAM: &str = concat!(include_str!("tell.py"), include_str!("torch.py"));
 const MARK: &str = "@gpuseal ";
 
 /// The first start of torch on a cold disk takes tens of seconds.

@@ -206,7 +206,7 @@ fn listen(
     }
 }
 
-fn waited(child: &mut Child, end: Instant) -> Option<ExitStatus> {
+pub(super) fn waited(child: &mut Child, end: Instant) -> Option<ExitStatus> {
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Some(status),
@@ -235,7 +235,7 @@ fn hung(phase: &str, limit: Duration, id: u32, gone: bool) -> Check {
     }
 }
 
-fn crashed(phase: &str, status: Option<ExitStatus>, stderr: &str) -> Check {
+pub(super) fn crashed(phase: &str, status: Option<ExitStatus>, stderr: &str) -> Check {
     let how = status.map_or_else(|| "it died".to_owned(), |status| status.to_string());
     let mut check = Check::new(
         "process",

@@ -15,6 +15,9 @@ pub struct Job {
     pub layer: Layer,
     /// Index of the device in CUDA's order; `None`: all of them.
     pub device: Option<u32>,
+    /// Devices that are asked for, of a layer that is about no single one; empty: all that there are.
+    #[serde(default)]
+    pub devices: Vec<u32>,
     /// Variables that are set for this child alone.
     pub env: Vec<(String, String)>,
     /// Data types to be proven.
@@ -42,6 +45,7 @@ impl Job {
         Self {
             layer,
             device,
+            devices: Vec::new(),
             env: Vec::new(),
             dtypes: Dtype::ALL.to_vec(),
             speed: true,

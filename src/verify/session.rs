@@ -110,6 +110,7 @@ pub fn run(
             }
             let known = device.and_then(|index| all.devices.iter().find(|d| d.index == index));
             let job = Job {
+                devices: listed.clone(),
                 env: environment(layer),
                 dtypes: asked.dtypes.clone(),
                 speed: asked.speed,
