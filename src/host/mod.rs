@@ -24,6 +24,7 @@ mod toolkits;
 mod torch;
 
 pub use collect::{Look, collect, files};
+pub use container::is_here as in_container;
 pub use facts::*;
 pub use kernel::{Error, Host, look};
 pub use record::RecordError;
