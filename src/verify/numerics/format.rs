@@ -1,9 +1,4 @@
 //! Numbers as bytes, as a device holds them, and back.
-#![allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "every number is rounded and held in its range before it is cast"
-)]
 
 use super::{Dtype, Output};
 

@@ -3,8 +3,24 @@
 //! One convention everywhere (our kernels, cuBLAS, torch): `A` is m rows of k, `B` is n rows of k (that is,
 //! B transposed), `C` is n rows of m: element (i, j) of the product is the sum over x of A[i][x] * B[j][x] and
 //! stands at `c[j * m + i]`. In cuBLAS's words: column-major, transa = T, transb = N, lda = ldb = k, ldc = m.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "numbers are held in the range of what they are cast to"
+)]
+#![allow(clippy::float_cmp, reason = "exact is what is asked for")]
+#![allow(clippy::many_single_char_names, reason = "as in the textbooks: C = A B, m by n by k")]
 
+pub mod bound;
+pub mod exact;
+pub mod fingerprint;
 pub mod format;
+mod freivalds;
+pub mod random;
+pub mod special;
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +102,12 @@ pub struct Shape {
     pub n: usize,
     /// What is summed over.
     pub k: usize,
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}x{}", self.m, self.n, self.k)
+    }
 }
 
 /// What goes into a product, encoded, in the layout above.
