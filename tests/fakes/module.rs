@@ -135,6 +135,18 @@ pub unsafe extern "C" fn cuModuleLoadDataEx(
     values: *mut *mut c_void,
 ) -> c_int {
     within!("cuModuleLoadDataEx");
+    load(to, image, count, options, values)
+}
+
+/// None of the two that are exported: a call of one of those would be looked up when the library is loaded, and
+/// tests take names away.
+unsafe fn load(
+    to: *mut *mut c_void,
+    image: *const c_void,
+    count: c_uint,
+    options: *mut c_int,
+    values: *mut *mut c_void,
+) -> c_int {
     let value = |option| {
         let at = (0..count as usize).find(|at| *options.add(*at) == option)?;
         Some(*values.add(at))
@@ -163,7 +175,7 @@ pub unsafe extern "C" fn cuModuleLoadDataEx(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuModuleLoadData(to: *mut *mut c_void, image: *const c_void) -> c_int {
     within!("cuModuleLoadData");
-    cuModuleLoadDataEx(to, image, 0, ptr::null_mut(), ptr::null_mut())
+    load(to, image, 0, ptr::null_mut(), ptr::null_mut())
 }
 
 #[unsafe(no_mangle)]
