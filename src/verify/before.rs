@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::session::Asked;
-use super::{Check, Layer, Outcome, Ran, Subject};
+use super::{Check, Layer, Outcome, Ran, Subject, status};
 use crate::doctor::{self, Checked, Link, Report};
 use crate::domain::{Code, Finding, Severity, shown};
 use crate::host::{self, Answer, Device, Facts, Failure, Look, probe};
@@ -41,9 +41,19 @@ fn devices(facts: &Facts) -> Option<u32> {
     u32::try_from(cuda.devices.len()).ok().filter(|count| *count > 0)
 }
 
+/// The status with which libcuda failed.
+fn cuda_status(facts: &Facts) -> Option<i32> {
+    let answer = facts.cuda.as_ref()?;
+    answer.failure().or_else(|| answer.told()?.failure.as_ref())?.code
+}
+
 fn judged(facts: &Facts, matrix: &Matrix, layers: &[Layer], took: Duration) -> Vec<Ran> {
     let report = doctor::examine(&doctor::Subject { facts, matrix, lock: None });
-    let judge = Judge { facts, works: devices(facts).is_some(), report: &report };
+    let works = devices(facts).is_some();
+    let listed = facts.nvml.as_ref().and_then(Answer::told).map(|nvml| nvml.devices.len());
+    let hidden = listed == Some(0) && matches!(cuda_status(facts), None | Some(100 | 101));
+    let nothing = report.nothing_here || hidden && !works;
+    let judge = Judge { facts, report: &report, works, nothing };
     let mut ran = Vec::new();
     for (layer, seconds) in [(Layer::Driver, took.as_secs_f64()), (Layer::Cuda, 0.0)] {
         // What libcuda said counts for every layer that stands on it, asked for or not.
@@ -72,6 +82,8 @@ struct Judge<'j> {
     report: &'j Report,
     /// libcuda starts and shows a device.
     works: bool,
+    /// No source shows a device, and none says that this is a fault.
+    nothing: bool,
 }
 
 impl Judge<'_> {
@@ -86,7 +98,11 @@ impl Judge<'_> {
             }
         }
         match layer {
-            Layer::Driver => self.devices().iter().for_each(|device| state(device, &mut checks)),
+            Layer::Driver => {
+                for (at, device) in self.devices().iter().enumerate() {
+                    state(at, device, &mut checks);
+                }
+            }
             _ => checks.extend(self.versions()),
         }
         checks
@@ -101,6 +117,10 @@ impl Judge<'_> {
             doctor::Outcome::Found(findings) => {
                 for (at, finding) in findings.iter().enumerate() {
                     let mut check = told(name, finding, self.weight(finding));
+                    if self.works && check.outcome == Outcome::Skip {
+                        let why = "libcuda shows a device, which nothing else that was asked does";
+                        check = Check::not_needed(name, why);
+                    }
                     if at > 0 {
                         check.name = format!("{name}-{}", at + 1);
                     }
@@ -128,9 +148,7 @@ impl Judge<'_> {
     fn weight(&self, finding: &Finding) -> Outcome {
         match finding.severity {
             // Nothing is here to be judged by.
-            Severity::Error if self.report.nothing_here || is_absence(finding.code) => {
-                Outcome::Skip
-            }
+            Severity::Error if self.nothing || is_absence(finding.code) => Outcome::Skip,
             Severity::Error => Outcome::Fail,
             Severity::Unknown => Outcome::Skip,
             Severity::Warning => Outcome::Warn,
@@ -147,6 +165,7 @@ impl Judge<'_> {
                 let code = self.report.broken().map_or(Code::NoDriver, |(_, broken)| broken.code);
                 Check::skip(name, code, "libcuda.so.1 is not found: CUDA cannot start here")
                     .fact(shown(words), "loader")
+                    .help(status::WITHOUT_DRIVER)
             }
             Some(Answer::Hung(phase)) => stuck(checked, "libcuda", phase),
             Some(Answer::Crashed(how)) => died(checked, "libcuda", how),
@@ -166,7 +185,10 @@ impl Judge<'_> {
     fn failed(&self, checked: &Checked, failure: &Failure) -> Check {
         let none = matches!(failure.code, Some(100 | 101));
         let outcome = if none { Outcome::Skip } else { Outcome::Fail };
-        let finding = first(checked).filter(|finding| none || !is_absence(finding.code));
+        // These say by themselves what is wrong; the others only that something is.
+        let clear = matches!(failure.code, Some(2 | 34..=36 | 46 | 214 | 802..=809));
+        let finding =
+            first(checked).filter(|finding| !clear && (none || !is_absence(finding.code)));
         let own = doctor::by_status(failure, self.facts.container.is_some());
         let mut check = told(checked.check.name, finding.unwrap_or(&own), outcome);
         if let Some(status) = failure.code {
@@ -186,11 +208,17 @@ impl Judge<'_> {
                 Check::skip(name, Code::NoDriver, "NVML finds no driver that is loaded")
                     .fact(format!("{}: {}", failure.call, failure.text), "NVML")
                     .number("status", 9)
+                    .help(status::WITHOUT_DRIVER)
             }
             Some(Answer::Failed(failure)) => {
                 let outcome = if self.works { Outcome::Warn } else { Outcome::Fail };
                 let words = format!("{} fails: {}", failure.call, failure.text);
-                let own = Finding::new(Code::DriverState, Severity::Error, words);
+                let code = match failure.code {
+                    Some(4) => Code::DevicePermission,
+                    Some(18) => Code::DriverLibraryMismatch,
+                    _ => Code::DriverState,
+                };
+                let own = Finding::new(code, Severity::Error, words);
                 let finding = first(checked).filter(|finding| !is_absence(finding.code));
                 told(name, finding.unwrap_or(&own), outcome)
             }
@@ -234,11 +262,13 @@ impl Judge<'_> {
 }
 
 /// What `doctor` does not say of a machine that works: what the speed depends on.
-fn state(device: &Device, checks: &mut Vec<Check>) {
-    let at = device.address.as_deref().map_or_else(String::new, |at| format!("-{}", shown(at)));
-    let name = shown(&device.name);
+fn state(at: usize, device: &Device, checks: &mut Vec<Check>) {
+    let name = match &device.address {
+        Some(address) => format!("{} at {}", shown(&device.name), shown(address)),
+        None => shown(&device.name),
+    };
     if let Some([generation, width, _, most]) = device.pcie {
-        let check = format!("gpu-link{at}");
+        let check = format!("gpu-link.{at}");
         checks.push(if width < most {
             Check::warn(check, Code::Slow, format!("{name} has {width} lanes of PCIe, and the card and its slot have {most}"))
                 .help("seat the card again; look at risers and at the lanes that the firmware gives the slot")
@@ -247,7 +277,7 @@ fn state(device: &Device, checks: &mut Vec<Check>) {
         });
     }
     let Some(processes) = &device.processes else { return };
-    let check = format!("gpu-alone{at}");
+    let check = format!("gpu-alone.{at}");
     checks.push(if processes.is_empty() {
         Check::pass(check, format!("no other program computes on {name}"))
     } else {
@@ -289,9 +319,15 @@ fn died(checked: &Checked, library: &str, how: &str) -> Check {
 
 fn ended(checked: &Checked, outcome: Outcome, text: String) -> Check {
     let mut check = Check::new(checked.check.name, outcome, Code::DriverState, text);
-    if let Some(finding) = first(checked) {
+    let finding = first(checked).filter(|finding| !finding.help.is_empty());
+    if let Some(finding) = finding {
         check.facts.clone_from(&finding.facts);
         check.help.clone_from(&finding.help);
+        return check;
     }
     check
+        .help("look for Xid lines in the kernel log: `sudo dmesg | grep -i xid`; then reboot")
+        .help(
+            "in a container: look whether the image holds a second copy of the driver's libraries",
+        )
 }

@@ -130,7 +130,8 @@ pub fn run(
         }
     }
     all.verdict = verdict(&all.layers);
-    all.seconds = start.elapsed().as_secs_f64();
+    let earlier: f64 = before.ran.iter().map(|ran| ran.seconds).sum();
+    all.seconds = earlier + start.elapsed().as_secs_f64();
     all
 }
 

@@ -7,6 +7,9 @@ use super::{Check, Outcome};
 use crate::domain::Code;
 use crate::{doctor, host};
 
+/// What to do where there is no libcuda.
+pub const WITHOUT_DRIVER: &str = "run this on the machine with the GPU; in a container, start it with `--gpus all` and NVIDIA_DRIVER_CAPABILITIES=compute,utility: libcuda comes from the host";
+
 /// A call that failed as the check `name`, with its code, both sides and the way out.
 ///
 /// It is a failure, except where there is nothing to be judged: no driver, or no such device.
@@ -19,9 +22,14 @@ fn explained(err: &CudaError, name: String, container: bool) -> Check {
         Some(status) => check.fact(err.to_string(), "libcuda").number("status", status),
         None => check.fact(err.to_string(), "loader"),
     };
-    let Some(status) = err.status else { return said(unloaded(err, name, container)) };
+    let Some(status) = err.status else { return said(unloaded(err, name)) };
     if let Some((code, sentence, help)) = later(err.call, status) {
         return said(Check::fail(name, code, sentence).help(help));
+    }
+    if (err.call, status) == ("cuDeviceGet", 101) {
+        let text = "libcuda shows this process no device of the index that was asked for";
+        let check = Check::skip(name, Code::NoDevice, text);
+        return said(check.help("leave --device away, or look at CUDA_VISIBLE_DEVICES"));
     }
     let failure =
         host::Failure { call: err.call.into(), code: Some(status), text: err.text.clone() };
@@ -54,7 +62,7 @@ fn starts(call: &str) -> bool {
 }
 
 /// libcuda, or a function of it, is not there.
-fn unloaded(err: &CudaError, name: String, container: bool) -> Check {
+fn unloaded(err: &CudaError, name: String) -> Check {
     if err.call != "dlopen" {
         let text = format!(
             "the libcuda that is loaded has no function `{}`: it is older than the proof needs, or no whole driver",
@@ -66,11 +74,7 @@ fn unloaded(err: &CudaError, name: String, container: bool) -> Check {
     }
     if host::probe::is_absent("libcuda.so.1", &err.text) {
         let text = "libcuda.so.1 is not found: there is no user-mode driver to judge by";
-        return Check::skip(name, Code::NoDriver, text).help(if container {
-            "start the container with `--gpus all` and NVIDIA_DRIVER_CAPABILITIES=compute,utility: libcuda comes from the host"
-        } else {
-            "install the driver, or run this on the machine with the GPU"
-        });
+        return Check::skip(name, Code::NoDriver, text).help(WITHOUT_DRIVER);
     }
     Check::fail(name, Code::DriverState, "libcuda.so.1 is there and cannot be loaded")
         .help("install the driver again; in a container look whether the image holds a copy of it")
