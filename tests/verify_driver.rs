@@ -79,7 +79,7 @@ fn a_machine_that_works_is_proven() {
     let verified = with_fakes("devices=2", BOTH);
     verified.comes_to(0, "proven");
     verified.has("context", "pass", "ok", "compute capability 9.0, 80 GiB");
-    verified.has("memory", "pass", "ok", "8 MiB");
+    verified.has("memory", "pass", "ok", "4 MiB");
     verified.has("one-libcuda", "pass", "ok", CUDA);
     verified.has("cuda-version", "pass", "ok", "CUDA 13.0");
     let subject = &verified.all["subject"];
@@ -266,6 +266,9 @@ fn a_fault_is_told_of_every_device_that_shows_it() {
     let verified = with_fakes("devices=2,cuCtxSynchronize@2=999", BOTH);
     let failed = verified.comes_to(1, "failed").checks();
     assert_eq!(failed.filter(|check| check["outcome"] == "fail").count(), 2);
+    // What libcuda tells without a context stays known.
+    let devices = verified.all["devices"].as_array().expect("devices");
+    assert_eq!((devices.len(), &devices[1]["index"]), (2, &1.into()), "{devices:?}");
     // What stands on a device is not run where its context has failed.
     let verified = with_fakes("cuMemAlloc_v2=2", &["--layer", "cuda,kernel"]);
     verified.comes_to(1, "failed");
@@ -333,4 +336,69 @@ fn two_libcudas_in_one_process_are_a_failure() {
         "library-shadowed",
         "2 files of libcuda",
     );
+}
+
+/// The variable that makes the test below the child of itself.
+const DEVICE: &str = "GPUSEAL_TEST_CLOCKS_OF";
+
+#[test]
+fn clocks_are_sampled_of_the_very_device_and_hold_nobody_up() {
+    use gpuseal::verify::clocks::Clocks;
+    if let Ok(device) = std::env::var(DEVICE) {
+        let clocks = Clocks::start(&device);
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        let start = std::time::Instant::now();
+        let sampled = clocks.stop();
+        assert!(start.elapsed() < std::time::Duration::from_secs(1), "{:?}", start.elapsed());
+        println!("sampled: {sampled:?}");
+        return;
+    }
+    let folder = support::folder(&[]);
+    fakes::place(folder.path(), &[NVML]);
+    // NVML is found by the loader, whose path is that of the start of a process.
+    let sampled = |device: &str, faults: &str| {
+        let out = std::process::Command::new(std::env::current_exe().expect("this program"))
+            .args([
+                "--exact",
+                "clocks_are_sampled_of_the_very_device_and_hold_nobody_up",
+                "--nocapture",
+            ])
+            .env("LD_LIBRARY_PATH", folder.path())
+            .env("FAKE_DRIVER", faults)
+            .env(DEVICE, device)
+            .output()
+            .expect("a child");
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(out.status.success(), "{text}{}", String::from_utf8_lossy(&out.stderr));
+        text.lines().find(|line| line.starts_with("sampled: ")).expect("a line").to_owned()
+    };
+    let uuid = "GPU-8f3a117c-529e-4d20-b605-19e47ac36001";
+    let busy = "devices=2,sm_clock=1500,milliwatts=700500,throttle=4100,processes=2,temperature=83";
+    for device in [uuid, "0000:02:00.0"] {
+        let text = sampled(device, busy);
+        for words in [
+            "sm_clock_mhz: Some(1500.0)",
+            "power_watts: Some(700.5)",
+            "temperature: Some(83)",
+            r#"reasons: ["SW_POWER_CAP", "0x1000"]"#,
+            "reason_bits: Some(4100)",
+            "other_processes: Some(true)",
+        ] {
+            assert!(text.contains(words), "{words} is missing: {text}");
+        }
+        let (_, count) = text.split_once("samples: ").expect("a number");
+        let count: u32 = count.split(',').next().and_then(|n| n.parse().ok()).expect("a number");
+        assert!(count >= 10, "only {count} samples in a second");
+    }
+    assert!(sampled(uuid, "devices=2,processes=1").contains("other_processes: Some(false)"));
+    // What is refused, not there or does not come back is not known.
+    for (device, faults) in [
+        (uuid, "devices=1"),
+        (uuid, "devices=2,nvmlDeviceGetClockInfo=3"),
+        (uuid, "devices=2,nvmlDeviceGetClockInfo=hang"),
+        (uuid, "devices=2,nvmlInit_v2=9"),
+    ] {
+        let text = sampled(device, faults);
+        assert!(text.contains("sm_clock_mhz: None, samples: 0"), "{faults}: {text}");
+    }
 }

@@ -12,11 +12,15 @@ use crate::domain::{Code, Finding, Severity, shown};
 use crate::host::{self, Answer, Device, Facts, Failure, Look, probe};
 use crate::matrix::Matrix;
 
-/// L0 and the part of L1 that is about no single device, as far as they are asked for, and the number of
-/// devices that libcuda shows.
-pub fn machine(asked: &Asked, subject: &mut Subject, matrix: &Matrix) -> (Vec<Ran>, Option<u32>) {
+/// L0 and the part of L1 that is about no single device, as far as they are asked for, and the devices that
+/// libcuda shows.
+pub fn machine(
+    asked: &Asked,
+    subject: &mut Subject,
+    matrix: &Matrix,
+) -> (Vec<Ran>, Vec<super::Device>) {
     if asked.layers.iter().all(|layer| *layer == Layer::Static) {
-        return (Vec::new(), None);
+        return (Vec::new(), Vec::new());
     }
     let start = Instant::now();
     let facts = host::collect(&Look {
@@ -35,10 +39,18 @@ pub fn machine(asked: &Asked, subject: &mut Subject, matrix: &Matrix) -> (Vec<Ra
     (judged, devices(&facts))
 }
 
-/// Number of devices that libcuda shows; `None`: it showed none.
-fn devices(facts: &Facts) -> Option<u32> {
-    let cuda = facts.cuda.as_ref()?.told().filter(|cuda| cuda.failure.is_none())?;
-    u32::try_from(cuda.devices.len()).ok().filter(|count| *count > 0)
+/// Devices that libcuda shows, in its order, with what it tells without a context.
+fn devices(facts: &Facts) -> Vec<super::Device> {
+    let cuda = facts.cuda.as_ref().and_then(Answer::told).filter(|cuda| cuda.failure.is_none());
+    let shown = (0..).zip(cuda.map(|cuda| cuda.devices.as_slice()).unwrap_or_default());
+    let device = |(index, device): (u32, &host::CudaDevice)| super::Device {
+        index,
+        name: device.name.clone(),
+        capability: device.capability.map(|capability| capability.to_string()),
+        memory: device.memory_total,
+        ..super::Device::default()
+    };
+    shown.map(device).collect()
 }
 
 /// The status with which libcuda failed.
@@ -49,7 +61,7 @@ fn cuda_status(facts: &Facts) -> Option<i32> {
 
 fn judged(facts: &Facts, matrix: &Matrix, layers: &[Layer], took: Duration) -> Vec<Ran> {
     let report = doctor::examine(&doctor::Subject { facts, matrix, lock: None });
-    let works = devices(facts).is_some();
+    let works = !devices(facts).is_empty();
     let listed = facts.nvml.as_ref().and_then(Answer::told).map(|nvml| nvml.devices.len());
     let hidden = listed == Some(0) && matches!(cuda_status(facts), None | Some(100 | 101));
     let nothing = report.nothing_here || hidden && !works;
@@ -133,7 +145,9 @@ impl Judge<'_> {
     /// Where CUDA works, the proofs tell more than a table that does not know the card. Whether the card is
     /// healthy only NVML tells.
     fn skipped(&self, name: &str, why: &str) -> Check {
-        if self.works && !matches!(name, "gpu-alive" | "nvml-answers") {
+        // A Jetson may do without NVML.
+        let health = matches!(name, "gpu-alive" | "nvml-answers");
+        if self.works && !(health && self.facts.system.jetson.is_none()) {
             return Check::not_needed(name, why);
         }
         Check::skip(name, if self.has_driver() { Code::Unknown } else { Code::NoDriver }, why)

@@ -8,8 +8,8 @@ use super::image::Image;
 use super::numerics::Dtype;
 use super::peaks::Peaks;
 use super::plan::Job;
-use super::{Check, Layer, Mode, Outcome, Ran, Subject, Verdict, Verification};
-use crate::domain::Code;
+use super::{Check, Device, Layer, Mode, Outcome, Ran, Subject, Verdict, Verification};
+use crate::domain::{Code, Order as _};
 use crate::matrix::Matrix;
 
 /// What is asked for.
@@ -37,8 +37,9 @@ pub struct Asked {
 pub struct Before {
     /// The layer of files, L0, and of L1 what is about no single device, as they were judged.
     pub ran: Vec<Ran>,
-    /// Number of devices that libcuda shows; `None`: it showed none, and why stands in `ran`.
-    pub devices: Option<u32>,
+    /// Devices that libcuda shows, with what it tells without a context; where it shows none, why stands
+    /// in `ran`.
+    pub devices: Vec<Device>,
     /// What cards can do at most.
     pub peaks: Peaks,
 }
@@ -72,15 +73,18 @@ pub fn run(
     let mut all = Verification {
         verdict: Verdict::Unproven,
         subject,
-        devices: Vec::new(),
+        devices: before.devices.clone(),
         layers: before.ran.clone(),
         seed: Some(asked.seed),
         seconds: 0.0,
     };
     all.layers.iter().for_each(&mut *hear);
-    let count = before.devices.unwrap_or(0);
-    let listed =
-        if asked.devices.is_empty() { (0..count).collect() } else { asked.devices.clone() };
+    let listed: Vec<u32> = if asked.devices.is_empty() {
+        before.devices.iter().map(|device| device.index).collect()
+    } else {
+        asked.devices.clone()
+    };
+    all.devices.retain(|device| listed.contains(&device.index));
     for layer in Layer::ALL.iter().copied().filter(|layer| asked.layers.contains(layer)) {
         let jobs: Vec<Option<u32>> = match layer {
             Layer::Static | Layer::Driver => continue,
@@ -124,7 +128,10 @@ pub fn run(
             };
             let told = frame::run(&job, asked.longest);
             if let Some(device) = told.device {
+                // It knows more than what was known before.
+                all.devices.retain(|known| known.index != device.index);
                 all.devices.push(device);
+                all.devices.order_by_key(|device| device.index);
             }
             push(&mut all, hear, told.ran);
         }
