@@ -5,6 +5,8 @@ pub(crate) mod fakes;
 pub(crate) mod filled;
 pub(crate) mod shelf;
 pub(crate) mod web;
+#[cfg(target_os = "linux")]
+pub(crate) mod wheelhouse;
 
 use std::ffi::OsStr;
 use std::io::{Read as _, Seek as _};

@@ -15,6 +15,8 @@ const FAMILIES: &[&str] = &[
     "libcudart",
     "libcudnn",
     "libcufft",
+    "libcufile",
+    "libcupti",
     "libcurand",
     "libcusolver",
     "libcusparse",
@@ -22,6 +24,7 @@ const FAMILIES: &[&str] = &[
     "libnccl",
     "libnvJitLink",
     "libnvrtc",
+    "libnvshmem_host",
 ];
 
 /// `loader`: everything that torch needs of CUDA is found; which file, and by which rule.
