@@ -157,9 +157,37 @@ fn every_mode() {
     assert!([0, 1, 3].contains(&doctor.run.code), "{}", doctor.run.all());
     assert_eq!(doctor.targets().len(), 2);
     assert!(doctor.summary.contains("gpuseal doctor: "), "{}", doctor.summary);
+}
 
-    let verify = step(at, &[("mode", "verify")]);
-    verify.ends(2, "error", false).run.says(2, &["not there yet", "mode `doctor`"]);
+/// Without an image the runner's own environment is on trial; what could not be proven is no success unless it
+/// was said before that it may be so, and then it is said again.
+#[test]
+fn verify() {
+    let place = folder(&[]);
+    let at = place.path();
+    let verify = step(at, &[("mode", "verify"), ("junit", "out/v.xml")]);
+    if verify.run.code == 3 {
+        verify.ends(3, "unproven", false).run.says(3, &["::error title=", "unproven: "]);
+        let allowed = step(at, &[("mode", "verify"), ("allow-unproven", "true")]);
+        allowed.ends(0, "unproven", false).run.says(0, &["NOT PROVEN: --allow-unproven"]);
+        assert!(allowed.summary.starts_with("### ⚠️ gpuseal verify: unproven\n"));
+        assert!(allowed.summary.contains("NOT PROVEN"), "{}", allowed.summary);
+    }
+    assert!(verify.run.code != 2, "{}", verify.run.all());
+    let junit = std::fs::read_to_string(at.join("out/v.xml")).expect("a report");
+    assert!(junit.contains("<testsuites name=\"gpuseal verify\""), "{junit}");
+
+    let image = step(at, &[("mode", "verify"), ("image", "--here"), ("engine", "none-such")]);
+    assert!([1, 2, 3].contains(&image.run.code), "{}", image.run.all());
+    for (inputs, words) in [
+        (&[("mode", "verify"), ("gpu", "h100")][..], &["no use for the input `gpu`"][..]),
+        (&[("mode", "doctor"), ("gpus", "all")], &["no use for the input `gpus`", "verify"]),
+        (&[("mode", "verify"), ("allow-unproven", "maybe")], &["`maybe`", "neither `true`"]),
+        (&[("mode", "verify"), ("target", "a")], &["no target `a`"]),
+        (&[("mode", "verify"), ("target", "a,b")], &["input `target`", "multiple times"]),
+    ] {
+        step(at, inputs).ends(2, "error", false).run.says(2, words);
+    }
 }
 
 #[test]
@@ -212,10 +240,21 @@ fn values_forge_nothing() {
         "  ::add-mask::a",
         "`</code></sub><script>x</script>@everyone",
     ] {
-        for name in
-            ["mode", "gpu", "torch", "python", "driver", "target", "with", "os", "needs", "summary"]
-        {
-            let mut inputs = vec![("mode", "resolve"), (name, value)];
+        for name in [
+            "mode",
+            "gpu",
+            "torch",
+            "python",
+            "driver",
+            "target",
+            "with",
+            "os",
+            "needs",
+            "summary",
+            "allow-unproven",
+        ] {
+            let mode = if name == "allow-unproven" { "verify" } else { "resolve" };
+            let mut inputs = vec![("mode", mode), (name, value)];
             inputs.reverse();
             if name == "mode" {
                 inputs.truncate(1);

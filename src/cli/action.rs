@@ -77,9 +77,9 @@ const JUDGED: &[Mode] = &[Resolve, Lock, LockCheck, Check];
 
 /// Inputs that are flags of the same name, and the modes that have use for them.
 const FLAGS: &[(&str, Shape, &[Mode])] = &[
-    ("project", Shape::Text, &[Resolve, Check, Lock, LockCheck, RenderCheck, Doctor]),
+    ("project", Shape::Text, &[Resolve, Check, Lock, LockCheck, RenderCheck, Doctor, Verify]),
     ("config", Shape::Text, ASKED),
-    ("target", Shape::List, &[Resolve, Check, Lock, LockCheck, RenderCheck, Doctor]),
+    ("target", Shape::List, &[Resolve, Check, Lock, LockCheck, RenderCheck, Doctor, Verify]),
     ("torch", Shape::Text, JUDGED),
     ("python", Shape::Text, JUDGED),
     ("gpu", Shape::List, JUDGED),
@@ -93,14 +93,18 @@ const FLAGS: &[(&str, Shape, &[Mode])] = &[
     ("allow", Shape::List, JUDGED),
     ("index", Shape::Text, &[Check]),
     ("base-image", Shape::Text, &[Check]),
-    ("image", Shape::Text, &[RenderCheck]),
+    ("image", Shape::Text, &[RenderCheck, Verify]),
+    ("engine", Shape::Text, &[Verify]),
+    ("gpus", Shape::Text, &[Verify]),
+    ("allow-unproven", Shape::Switch, &[Verify]),
+    ("junit", Shape::Text, &[Verify]),
     ("render", Shape::List, &[Lock, LockCheck, RenderCheck]),
     ("upgrade", Shape::Switch, &[Lock]),
     // What is rendered comes from the lock alone.
-    ("matrix", Shape::Text, &[Resolve, Check, Lock, LockCheck, Doctor]),
-    ("overlay", Shape::List, &[Resolve, Check, Lock, LockCheck, Doctor]),
+    ("matrix", Shape::Text, &[Resolve, Check, Lock, LockCheck, Doctor, Verify]),
+    ("overlay", Shape::List, &[Resolve, Check, Lock, LockCheck, Doctor, Verify]),
     // The others never ask a network.
-    ("offline", Shape::Switch, &[Resolve, Check, Lock, LockCheck, RenderCheck, Doctor]),
+    ("offline", Shape::Switch, &[Resolve, Check, Lock, LockCheck, RenderCheck, Doctor, Verify]),
 ];
 
 /// Runs the mode that the inputs name, and writes the outputs whatever comes of it.
@@ -143,13 +147,16 @@ pub fn run(global: Global) -> Exit {
 /// Does what the inputs ask for. Says how it ended, and which folder's lock it was about.
 fn work(output: &Output) -> Result<(Exit, Option<PathBuf>), Error> {
     let mode = mode()?;
+    let mut flags = flags(mode)?;
     if mode == Verify {
-        return Err(usage(
-            "mode `verify` is not there yet: this version cannot prove anything on a GPU",
-            "mode `doctor` judges the machine that the job runs on with the torch that is installed there",
-        ));
+        // Its image is no flag. Without one, the runner's own torch is on trial.
+        let image = flags.iter().position(|(name, _)| *name == "image");
+        let image = image.map(|at| flags.remove(at).1);
+        match image.as_deref().and_then(|flag| flag.split_once('=')) {
+            Some((_, image)) => flags.extend([("image", "--".into()), ("image", image.into())]),
+            None => flags.push(("image", "--here".into())),
+        }
     }
-    let flags = flags(mode)?;
     if mode == RenderCheck {
         output.command.set("render");
         let list = renders(&flags)?;

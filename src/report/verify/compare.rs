@@ -190,7 +190,7 @@ fn checks(all: &mut Comparison) -> Vec<Layer> {
             let finding = Finding::new(worse.code, severity, message);
             found.push(finding.fact(worse.text.clone(), ""));
         }
-        for (name, value) in check.numbers.iter().filter(|(name, _)| name.contains("version")) {
+        for (name, value) in check.numbers.iter().filter(|(name, value)| is_version(name, value)) {
             let Some(other) = other.numbers.get(name).filter(|other| *other != value) else {
                 continue;
             };
@@ -232,24 +232,42 @@ fn checks(all: &mut Comparison) -> Vec<Layer> {
     drifted
 }
 
+/// `12.8.4`: a library's version is told as text, under its name.
+fn is_version(name: &str, value: &Value) -> bool {
+    let dotted = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_digit()) && text.contains('.') && !text.contains(' ')
+    };
+    name.contains("version") || value.as_str().is_some_and(dotted)
+}
+
 /// The digest of a result.
 fn digest(check: &Check) -> Option<&str> {
     check.numbers.get("sha256").and_then(Value::as_str)
+}
+
+/// The sizes of the product, as far as they are told.
+fn shape(check: &Check) -> [Option<&Value>; 4] {
+    ["shape", "m", "n", "k"].map(|name| check.numbers.get(name))
 }
 
 fn is_exact(check: &Check) -> bool {
     check.name.split('.').any(|word| word == "exact-integer")
 }
 
+/// The same random numbers went into both. Who tells no seed had others.
+fn same_question(a: &Reading, b: &Reading) -> bool {
+    let (x, y) = (a.verification.seed, b.verification.seed);
+    x.is_some() && x == y && a.tool == b.tool
+}
+
 /// Results in whole numbers are the same on every device, with every library: there is one right answer.
 fn exact(all: &mut Comparison) {
     let (a, b) = (&all.a.reading, &all.b.reading);
     // Other random numbers are another question.
-    let asked = |reading: &Reading| (reading.verification.seed, reading.tool.clone());
     let with_digest = |reading: &Reading| {
         reading.verification.checks().any(|(_, check)| is_exact(check) && digest(check).is_some())
     };
-    if asked(a) != asked(b) {
+    if !same_question(a, b) {
         if with_digest(a) && with_digest(b) {
             let message = format!(
                 "the results of {} and {} are not compared: other random numbers went in",
@@ -260,18 +278,20 @@ fn exact(all: &mut Comparison) {
         }
         return;
     }
-    let mut first: Vec<(Layer, &str, &str, String)> = Vec::new();
+    let mut first: Vec<(Layer, &Check, &str, String)> = Vec::new();
     let mut found = Vec::new();
     let mut count = 0;
     for side in [&all.a, &all.b] {
         let it = &side.reading.verification;
         for (ran, check) in it.checks().filter(|(_, check)| is_exact(check)) {
             let Some(value) = digest(check) else { continue };
-            count += 1;
             let whose = format!("{} of {}", place(it, ran), side.name);
-            let like = first.iter().find(|(l, n, ..)| *l == ran.layer && *n == check.name);
+            let like = first.iter().find(|(layer, other, ..)| {
+                *layer == ran.layer && other.name == check.name && shape(other) == shape(check)
+            });
+            count += usize::from(like.is_some());
             match like {
-                None => first.push((ran.layer, &check.name, value, whose)),
+                None => first.push((ran.layer, check, value, whose)),
                 Some((.., right, owner)) if *right != value => {
                     let finding = Finding::new(
                         Code::WrongResult,
@@ -299,7 +319,7 @@ fn exact(all: &mut Comparison) {
 /// Rounded results are the same bit by bit on one model with one version of the library.
 fn results(all: &mut Comparison, drifted: &[Layer]) {
     let (a, b) = (&all.a.reading, &all.b.reading);
-    if a.verification.seed != b.verification.seed || a.tool != b.tool {
+    if !same_question(a, b) {
         return;
     }
     let mut found = Vec::new();
@@ -307,6 +327,9 @@ fn results(all: &mut Comparison, drifted: &[Layer]) {
     for (ran, check) in a.verification.checks().filter(|(_, check)| !is_exact(check)) {
         let other = all.b.find(ran.layer, ran.device, &check.name).map(|(_, check)| check);
         let (Some(x), Some(y)) = (digest(check), other.and_then(digest)) else { continue };
+        if other.is_some_and(|other| shape(other) != shape(check)) {
+            continue;
+        }
         count += 1;
         if x == y {
             continue;
