@@ -483,7 +483,12 @@ fn of<'d>(document: &'d mut Value, layer: &str, name: &str) -> &'d mut Value {
 fn two_reports_are_compared() {
     let (code, said, document) = compared(|_| ());
     assert_eq!((code, document["findings"].as_array().map(Vec::len)), (0, Some(0)), "{said}");
-    assert!(said.starts_with("same: a.json and b.json agree; 20 checks, 5 digests of results and 4 speeds "), "{said}");
+    assert!(
+        said.starts_with(
+            "same: a.json and b.json agree; 20 checks, 5 digests of results and 4 speeds "
+        ),
+        "{said}"
+    );
     type Case<'c> = (&'c dyn Fn(&mut Value), i32, &'c str, &'c str, &'c [&'c str]);
     let cases: &[Case<'_>] = &[
         (

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use super::super::human::{BAD, DIM, GOOD, WARN, evidence, finding as say, help, paint};
 use super::super::matrix_line;
-use super::{about, allowed, counted, finding, place, skipped, speeds, summary};
+use super::{about, allowed, counted, finding, skipped, speeds, summary};
 use crate::error::Exit;
 use crate::matrix::Matrix;
-use crate::verify::{Mode, Outcome, Verdict, Verification};
+use crate::verify::{Check, Mode, Outcome, Ran, Verdict, Verification};
 
 /// Text for people.
 pub fn human(verification: &Verification, exit: Exit, matrix: &Matrix) -> String {
@@ -45,14 +45,16 @@ pub fn human(verification: &Verification, exit: Exit, matrix: &Matrix) -> String
             say(&found, &mut text);
         }
     }
-    let skipped = skipped(verification);
-    if !skipped.is_empty() {
-        let _ = writeln!(text, "\n{}", paint(WARN, "not looked at:"));
-    }
-    for (ran, check) in skipped {
-        let need = if check.optional { "" } else { " (needed)" };
-        let _ =
-            writeln!(text, "  {}: {}{need}: {}", place(verification, ran), check.name, check.text);
+    let missing = |check: &Check| !decisive.is_some_and(|decisive| std::ptr::eq(decisive, check));
+    let groups = skipped(verification, &missing);
+    for (needed, heading) in [(true, "not looked at, and needed:"), (false, "does not apply:")] {
+        let mut groups = groups.iter().filter(|group| group.needed == needed).peekable();
+        if groups.peek().is_some() {
+            let _ = writeln!(text, "\n{}", paint(if needed { WARN } else { DIM }, heading));
+        }
+        for group in groups {
+            let _ = writeln!(text, "  {}: {}", group.whose(), group.text);
+        }
     }
     let about: Vec<_> =
         about(verification).iter().map(|(name, value)| format!("{name} {value}")).collect();
@@ -68,7 +70,7 @@ pub fn human(verification: &Verification, exit: Exit, matrix: &Matrix) -> String
 /// One line for each layer and device.
 fn layers(verification: &Verification, text: &mut String) {
     let several = verification.layers.iter().any(|ran| ran.device.is_some_and(|index| index > 0));
-    let name = |ran: &crate::verify::Ran| match ran.device {
+    let name = |ran: &Ran| match ran.device {
         Some(index) if several => format!("{}, device {index}", ran.layer.title()),
         _ => ran.layer.title().to_owned(),
     };

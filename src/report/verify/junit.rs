@@ -120,7 +120,10 @@ fn case(check: &Check, text: &mut String) {
 fn words(check: &Check) -> String {
     let mut text = format!("{}\n", check.text);
     for fact in &check.facts {
-        let _ = writeln!(text, "= {} [{}]", fact.text, fact.source);
+        let _ = match fact.source.as_str() {
+            "" => writeln!(text, "= {}", fact.text),
+            source => writeln!(text, "= {} [{source}]", fact.text),
+        };
     }
     for help in &check.help {
         let _ = writeln!(text, "help: {help}");

@@ -179,21 +179,56 @@ fn about(verification: &Verification) -> Vec<(&'static str, String)> {
     };
     add("image", [&subject.image, &subject.image_digest]);
     add("torch", [&subject.torch, &None]);
-    let target = subject.target.as_ref().map(|target| format!("for `{target}`"));
+    let target = subject.target.as_ref().map(|target| format!("for {target}"));
     add("lock", [&subject.lock_digest, &target]);
     let cuda = subject.driver_cuda.as_ref().map(|cuda| format!("(CUDA {cuda})"));
     add("driver", [&subject.driver, &cuda]);
     list
 }
 
-/// Checks that were not made, with their layer: needed ones first.
-fn skipped(verification: &Verification) -> Vec<(&Ran, &Check)> {
-    let of = |optional: bool| {
-        let fits =
-            move |check: &Check| check.outcome == Outcome::Skip && check.optional == optional;
-        verification.checks().filter(move |(_, check)| fits(check))
-    };
-    of(false).chain(of(true)).collect()
+/// Checks that were not made for the same reason.
+struct Skipped<'v> {
+    text: &'v str,
+    needed: bool,
+    /// Places with the names of checks.
+    places: Vec<(String, Vec<&'v str>)>,
+}
+
+impl Skipped<'_> {
+    /// `L3 cuBLAS (bf16.speed, fp16.speed), L5 torch (import)`
+    fn whose(&self) -> String {
+        let words =
+            self.places.iter().map(|(place, names)| format!("{place} ({})", names.join(", ")));
+        words.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Checks that were not made and are `wanted`, by reason: needed ones first.
+fn skipped<'v>(
+    verification: &'v Verification,
+    wanted: &dyn Fn(&Check) -> bool,
+) -> Vec<Skipped<'v>> {
+    let mut groups: Vec<Skipped<'_>> = Vec::new();
+    for needed in [true, false] {
+        for (ran, check) in verification.checks() {
+            if check.outcome != Outcome::Skip || check.optional == needed || !wanted(check) {
+                continue;
+            }
+            let text = check.text.as_str();
+            let known = groups.iter().position(|g| g.text == text && g.needed == needed);
+            let at = known.unwrap_or_else(|| {
+                groups.push(Skipped { text, needed, places: Vec::new() });
+                groups.len() - 1
+            });
+            let places = &mut groups[at].places;
+            let place = place(verification, ran);
+            match places.last_mut().filter(|(last, _)| *last == place) {
+                Some((_, names)) => names.push(&check.name),
+                None => places.push((place, vec![&check.name])),
+            }
+        }
+    }
+    groups
 }
 
 /// Markdown for a summary: the verdict, layers with their numbers, what was not looked at, findings.
@@ -209,11 +244,9 @@ pub fn markdown(verification: &Verification, found: &Found<'_>) -> String {
             [ran.layer.title().into(), device, outcome, counted(ran), seconds, speeds(ran)]
         });
         page.table(["layer", "device", "outcome", "checks", "time", "speed"], rows);
-        let skipped = skipped(verification);
-        let skipped = skipped.iter().map(|(ran, check)| {
-            format!("{}: {}: {}", place(verification, ran), check.name, check.text)
-        });
-        page.list("Not looked at", skipped);
+        let groups = skipped(verification, &|_| true);
+        let lines = groups.iter().map(|group| format!("{}: {}", group.whose(), group.text));
+        page.list("Not looked at", lines);
         let about = about(verification);
         page.list("About", about.iter().map(|(name, value)| format!("{name}: `{value}`")));
     })
