@@ -12,7 +12,7 @@ use crate::report::verify::compare::{Side, compare, human, json, markdown};
 use crate::report::verify::reading;
 
 /// Bytes of a file that are looked at: one more than a report may have.
-const LONGEST: u64 = (16 << 20) + 1;
+const LONGEST: u64 = (4 << 20) + 1;
 
 /// Compares two reports.
 ///

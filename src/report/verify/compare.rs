@@ -240,14 +240,15 @@ fn is_version(name: &str, value: &Value) -> bool {
     name.contains("version") || value.as_str().is_some_and(dotted)
 }
 
-/// The digest of a result.
-fn digest(check: &Check) -> Option<&str> {
-    check.numbers.get("sha256").and_then(Value::as_str)
+/// Digests of results: `sha256_64x64x64` by the sizes of the product, or `sha256` alone.
+fn digests(check: &Check) -> impl Iterator<Item = (&str, &str)> {
+    let all = check.numbers.iter().filter(|(name, _)| name.starts_with("sha256"));
+    all.filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
 }
 
-/// The sizes of the product, as far as they are told.
-fn shape(check: &Check) -> [Option<&Value>; 4] {
-    ["shape", "m", "n", "k"].map(|name| check.numbers.get(name))
+/// The size of a result, where its digest does not name it.
+fn size(check: &Check) -> Option<&Value> {
+    check.numbers.get("elements")
 }
 
 fn is_exact(check: &Check) -> bool {
@@ -265,7 +266,8 @@ fn exact(all: &mut Comparison) {
     let (a, b) = (&all.a.reading, &all.b.reading);
     // Other random numbers are another question.
     let with_digest = |reading: &Reading| {
-        reading.verification.checks().any(|(_, check)| is_exact(check) && digest(check).is_some())
+        let mut checks = reading.verification.checks();
+        checks.any(|(_, check)| is_exact(check) && digests(check).next().is_some())
     };
     if !same_question(a, b) {
         if with_digest(a) && with_digest(b) {
@@ -278,37 +280,37 @@ fn exact(all: &mut Comparison) {
         }
         return;
     }
-    let mut first: Vec<(Layer, &Check, &str, String)> = Vec::new();
+    let mut first: Vec<(Layer, &Check, (&str, &str), String)> = Vec::new();
     let mut found = Vec::new();
     let mut count = 0;
     for side in [&all.a, &all.b] {
         let it = &side.reading.verification;
         for (ran, check) in it.checks().filter(|(_, check)| is_exact(check)) {
-            let Some(value) = digest(check) else { continue };
             let whose = format!("{} of {}", place(it, ran), side.name);
-            let like = first.iter().find(|(layer, other, ..)| {
-                *layer == ran.layer && other.name == check.name && shape(other) == shape(check)
-            });
-            count += usize::from(like.is_some());
-            match like {
-                None => first.push((ran.layer, check, value, whose)),
-                Some((.., right, owner)) if *right != value => {
-                    let finding = Finding::new(
-                        Code::WrongResult,
-                        Severity::Error,
-                        format!(
-                            "{}: {owner} and {whose} computed different results from the same whole numbers",
-                            check.name
-                        ),
-                    );
-                    found.push(
-                        finding
-                            .fact(format!("{owner}: sha256 {right}"), "")
-                            .fact(format!("{whose}: sha256 {value}"), "")
-                            .help("take both out of service until `gpuseal verify --here` proves them again: one of them computes wrongly"),
-                    );
+            for (name, value) in digests(check) {
+                let like = first.iter().find(|(layer, other, (like, _), _)| {
+                    *layer == ran.layer
+                        && other.name == check.name
+                        && *like == name
+                        && size(other) == size(check)
+                });
+                let Some((_, _, (_, right), owner)) = like else {
+                    first.push((ran.layer, check, (name, value), whose.clone()));
+                    continue;
+                };
+                count += 1;
+                if *right == value {
+                    continue;
                 }
-                Some(_) => (),
+                let message = format!(
+                    "{}: {owner} and {whose} computed different results from the same whole numbers",
+                    check.name
+                );
+                let finding = Finding::new(Code::WrongResult, Severity::Error, message)
+                    .fact(format!("{owner}: {name} {right}"), "")
+                    .fact(format!("{whose}: {name} {value}"), "")
+                    .help("take both out of service until `gpuseal verify --here` proves them again: one of them computes wrongly");
+                found.push(finding);
             }
         }
     }
@@ -325,13 +327,17 @@ fn results(all: &mut Comparison, drifted: &[Layer]) {
     let mut found = Vec::new();
     let mut count = 0;
     for (ran, check) in a.verification.checks().filter(|(_, check)| !is_exact(check)) {
-        let other = all.b.find(ran.layer, ran.device, &check.name).map(|(_, check)| check);
-        let (Some(x), Some(y)) = (digest(check), other.and_then(digest)) else { continue };
-        if other.is_some_and(|other| shape(other) != shape(check)) {
+        let Some((_, other)) = all.b.find(ran.layer, ran.device, &check.name) else { continue };
+        if size(other) != size(check) {
             continue;
         }
-        count += 1;
-        if x == y {
+        let both = digests(check).filter_map(|(name, value)| {
+            let (_, other) = digests(other).find(|(like, _)| *like == name)?;
+            Some(value == other)
+        });
+        let equal: Vec<bool> = both.collect();
+        count += equal.len();
+        if equal.iter().all(|equal| *equal) {
             continue;
         }
         let model = alike(all, ran.device);

@@ -18,8 +18,8 @@ const NAME: &str = "gpuseal.verify";
 /// The version whose documents are read; later fields of it are ignored.
 const MAJOR: &str = "1";
 
-/// Bytes of a document; a run on eight devices has half a megabyte.
-const LONGEST: usize = 16 << 20;
+/// Bytes of a document; a run on eight devices has one megabyte.
+const LONGEST: usize = 4 << 20;
 
 /// Bytes that Kubernetes keeps of a message.
 const MESSAGE: usize = 4096;
