@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
-
 use super::frame::Teller;
 use super::gpu::{CudaError, Gpu};
-use super::numerics::exact::{Case, Judged, Wide, hex, shown};
+use super::numerics::exact::{Case, Judged, Wide, shown};
 use super::numerics::fingerprint::{Expected, probes};
 use super::numerics::random::Rng;
 use super::numerics::special::Special;
 use super::numerics::{Dtype, Operands, Output, Shape, bound};
 use super::plan::Job;
 use super::{Check, status};
-use crate::domain::Code;
+use crate::domain::{Code, Sha256};
 
 /// Bytes behind the result that nobody may touch.
 pub const GUARD: usize = 4096;
@@ -68,10 +66,10 @@ pub fn on_device(
 }
 
 /// The first call of a kind loads kernels and compiles some; a product itself takes milliseconds.
-const DEVICE: Duration = Duration::from_secs(60);
+const DEVICE: Duration = Duration::from_mins(1);
 
 /// What is computed on the host takes a second or two; a result that is wrong all over takes more.
-const HOST: Duration = Duration::from_secs(300);
+const HOST: Duration = Duration::from_mins(5);
 
 /// What tells a faulty GPU from faulty software.
 const ELSEWHERE: &str = "run it on another GPU of the same kind: where it passes this GPU is at fault, where it \
@@ -276,7 +274,7 @@ impl Proof<'_, '_> {
         } else {
             check.number("non_finite", judged.non_finite)
         };
-        let digest = hex(&Sha256::digest(&c));
+        let digest = Sha256::of(&c).hex().to_owned();
         self.tell.check(check.number(&format!("sha256_{shape}"), digest));
         Ok((operands, c))
     }

@@ -11,10 +11,9 @@
 
 use std::iter::zip;
 
-use sha2::{Digest as _, Sha256};
-
 use super::random::Rng;
 use super::{Dtype, Operands, Output, Shape, freivalds};
+use crate::domain::Hasher;
 use crate::verify::proofs::POISON;
 
 /// Multiplications that are spent on naming wrong elements one by one.
@@ -137,10 +136,10 @@ impl Case {
         for (at, _) in zip(&found, &whole).enumerate().filter(|(_, (f, w))| **f != f64::from(**w)) {
             (rows[at % m], columns[at / m]) = (true, true);
         }
-        let mut digest = Sha256::new();
+        let mut digest = Hasher::default();
         for values in whole.chunks(4096) {
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            digest.update(bytes);
+            digest.update(&bytes);
         }
         let mut judged = Judged {
             elements: m * n,
@@ -151,7 +150,7 @@ impl Case {
             first: None,
             rows: None,
             columns: None,
-            sha256: hex(&digest.finalize()),
+            sha256: digest.finish().hex().to_owned(),
         };
         let mut left = PATIENCE / k;
         // Every wrong element lies where a wrong row and a wrong column cross.
@@ -194,11 +193,6 @@ fn thin(row: &mut [i32], kept: usize, rng: &mut Rng) {
         }
         places -= 1;
     }
-}
-
-/// A digest in the usual form.
-pub fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A number as people read it: without hundreds of digits.

@@ -143,7 +143,7 @@ fn long() -> Case {
     let (mut a, b) = (vec![127; shape.m * shape.k], vec![127; shape.n * shape.k]);
     // 2^24 is passed, and the sum is odd in every other row.
     for (row, numbers) in a.chunks_exact_mut(shape.k).enumerate() {
-        numbers[row] = 126 - (row % 2) as i32;
+        numbers[row] = 126 - i32::from(row % 2 == 1);
     }
     Case::of(Dtype::Int8, shape, a, b, 0)
 }

@@ -1,5 +1,7 @@
 //! Honest arithmetic of every kind passes, and each fault is refused by the proof that it belongs to.
 
+#![allow(clippy::cast_possible_truncation, reason = "this is how numbers are rounded")]
+
 use super::*;
 use crate::verify::{Layer, Outcome};
 
@@ -126,7 +128,7 @@ impl Backend for Cpu {
             Fault::LostTile => tile(&mut c, 0),
             Fault::SkippedTile => tile(&mut c, POISON),
             Fault::Flip { byte, bit } => c[(5 * m + 3) * width + byte] ^= 1 << bit,
-            Fault::SecondFlips if self.launches % 2 == 0 => c[7 * width] ^= 2,
+            Fault::SecondFlips if self.launches.is_multiple_of(2) => c[7 * width] ^= 2,
             Fault::Nan => c[11 * width..12 * width].copy_from_slice(&output.encode(&[f64::NAN])),
             Fault::Overrun => guard[4] = 0,
             _ => (),
