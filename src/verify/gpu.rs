@@ -369,10 +369,42 @@ impl Buffer<'_> {
         )
     }
 
+    /// Fills it with as many repetitions of these bytes as there is room for, the last one cut off.
+    ///
+    /// # Panics
+    /// There are more of them than it holds, or none: a bug of the caller.
+    pub fn repeat(&mut self, pattern: &[u8]) -> Result<()> {
+        assert!(!pattern.is_empty(), "nothing to repeat");
+        self.write(pattern)?;
+        let mut filled = pattern.len();
+        // What is there already is copied behind itself: the bus carries the pattern once.
+        while filled < self.bytes {
+            let (at, bytes) = (self.at, filled.min(self.bytes - filled));
+            self.gpu.call(
+                "cuMemcpyDtoD_v2",
+                // SAFETY: within the allocation, and the two parts meet without a common byte.
+                |copy: unsafe extern "C" fn(u64, u64, usize) -> c_int| unsafe {
+                    copy(at + filled as u64, at, bytes)
+                },
+            )?;
+            filled += bytes;
+        }
+        Ok(())
+    }
+
     /// All of it; waits for what was launched before.
     pub fn read(&self) -> Result<Vec<u8>> {
-        let mut to = vec![0_u8; self.bytes];
-        let at = self.at;
+        self.read_part(0, self.bytes)
+    }
+
+    /// So many bytes from there on; waits for what was launched before.
+    ///
+    /// # Panics
+    /// There are less: a bug of the caller.
+    pub fn read_part(&self, from: usize, bytes: usize) -> Result<Vec<u8>> {
+        assert!(from + bytes <= self.bytes, "{bytes} bytes from {from} of {}", self.bytes);
+        let mut to = vec![0_u8; bytes];
+        let at = self.at + from as u64;
         self.gpu.call(
             "cuMemcpyDtoH_v2",
             // SAFETY: both have this length.

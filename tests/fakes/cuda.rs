@@ -385,6 +385,18 @@ pub unsafe extern "C" fn cuMemcpyDtoH_v2(to: *mut c_void, from: u64, bytes: usiz
 }
 
 #[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemcpyDtoD_v2(to: u64, from: u64, bytes: usize) -> c_int {
+    within!("cuMemcpyDtoD_v2");
+    if !is_mapped(to, bytes) || !is_mapped(from, bytes) {
+        return INVALID_VALUE;
+    }
+    let [to, from] = [to, from].map(|at| usize::try_from(at).expect("64 bits"));
+    let from: *const u8 = ptr::with_exposed_provenance(from);
+    from.copy_to(ptr::with_exposed_provenance_mut(to), bytes);
+    0
+}
+
+#[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuStreamCreate(to: *mut *mut c_void, _flags: c_uint) -> c_int {
     within!("cuStreamCreate");
     *to = Box::into_raw(Box::new(0_u64)).cast();

@@ -12,6 +12,7 @@
 #![allow(unsafe_op_in_unsafe_fn, reason = "nothing here is safer outside of a block")]
 #![allow(non_snake_case, reason = "the names are NVIDIA's")]
 
+pub mod blas;
 pub mod cuda;
 pub mod fault;
 pub mod gemm;
