@@ -6,10 +6,11 @@ import math
 import shutil
 import sysconfig
 import tempfile
+import time
 
-# A is M rows of K, B is N rows of K. Small enough for integers on the CPU, large enough for tensor cores.
-M, N, K = 128, 96, 256
-
+# A is m rows of k, B is n rows of k: `shape`, small enough for integers on the CPU, large enough for tensor cores,
+# and k no more than 256.
+#
 # dtype: A holds integers up to the first number; B up to the second, at every third-th place. No partial sum leaves
 # what accumulator and result hold exactly, so that the integers of the CPU are the only right answer, in every
 # order. fp32 needs 12 bits of A: with TF32 in its place, whose inputs have 11, it comes out wrong.
@@ -161,15 +162,15 @@ class Device:
             self.torch.backends.cuda.matmul.allow_tf32 = high
 
     def operands(self, dtype, kind):
-        torch = self.torch
+        torch, (m, n, k) = self.torch, self.job["shape"]
         high, low, step = INTEGERS[dtype]
-        a = torch.tensor(integers(M, K, high, 1, self.job["seed"]), dtype=torch.int64)
-        b = torch.tensor(integers(N, K, low, step, self.job["seed"] + 1), dtype=torch.int64)
+        a = torch.tensor(integers(m, k, high, 1, self.job["seed"]), dtype=torch.int64)
+        b = torch.tensor(integers(n, k, low, step, self.job["seed"] + 1), dtype=torch.int64)
         # By way of fp32, which holds all of them; int64 has no conversion to fp8 in some versions.
         return a @ b.t(), [x.to(torch.float32).to(kind).to(self.name) for x in (a, b)]
 
     def exact(self, dtype):
-        torch = self.torch
+        torch, (m, n, _) = self.torch, self.job["shape"]
         kind = self.type_of(dtype)
         self.precise(dtype)
         want, (a, b) = self.operands(dtype, kind)
@@ -179,9 +180,9 @@ class Device:
             out = None
             # torch._scaled_mm takes a place for its result in some versions only.
             if dtype == "int8":
-                out = torch.full((M, N), -(2**31), dtype=torch.int32, device=self.name)
+                out = torch.full((m, n), -(2**31), dtype=torch.int32, device=self.name)
             elif dtype != "e4m3":
-                out = torch.full((M, N), math.nan, dtype=kind, device=self.name)
+                out = torch.full((m, n), math.nan, dtype=kind, device=self.name)
             results.append(self.multiply(dtype, a, b, out).cpu())
         got = [result.to(torch.float64).tolist() for result in results]
         if got[0] != want:
@@ -189,14 +190,15 @@ class Device:
         if got[1] != want:
             text = self.difference(dtype, got[1], want)
             raise Wrong("wrong-result", f"right at first, then not: {text}", *self.remedies(dtype))
-        numbers = {"elements": M * N, "sha256": digest(torch, results[0])}
-        return f"{M * N} elements of a {dtype} product are the integers of the CPU", numbers
+        numbers = {"elements": m * n, "sha256": digest(torch, results[0])}
+        return f"{m * n} elements of a {dtype} product are the integers of the CPU", numbers
 
     def difference(self, dtype, got, want):
-        wrong = [(i, j) for i in range(M) for j in range(N) if got[i][j] != want[i][j]]
+        m, n, _ = self.job["shape"]
+        wrong = [(i, j) for i in range(m) for j in range(n) if got[i][j] != want[i][j]]
         i, j = wrong[0]
         empty = sum(1 for i, j in wrong if got[i][j] != got[i][j] or got[i][j] == -(2**31))
-        text = f"{len(wrong)} of {M * N} elements of torch's {dtype} product are wrong: "
+        text = f"{len(wrong)} of {m * n} elements of torch's {dtype} product are wrong: "
         if empty:
             text += f"{empty} were never written, "
         return text + f"at row {i}, column {j} it has {got[i][j]:g}, and the integers say {want[i][j]}"
@@ -228,26 +230,40 @@ class Device:
             return torch.randint(-128, 128, (size, size), dtype=kind, device=self.name)
         return torch.randn(size, size, device=self.name).to(kind)
 
+    def operands_for_speed(self, dtype, kind):
+        """The largest squares of which twenty products take no second."""
+        free, _ = self.torch.cuda.mem_get_info(self.name)
+        for size in self.job["sizes"]:
+            if 64 * size**2 > free:
+                continue
+            # Several, so that the cache of the device does not hold the next ones.
+            pairs = [(self.noise(dtype, kind, size), self.noise(dtype, kind, size)) for _ in range(3)]
+            for _ in range(2):
+                start = time.monotonic()
+                self.multiply(dtype, *pairs[0])
+                self.torch.cuda.synchronize(self.name)
+            if time.monotonic() - start < 0.04 or size == self.job["sizes"][-1]:
+                return size, pairs
+        raise NotNeeded(f"{free >> 20} MiB are free on the device: too little to measure a speed")
+
     def speed(self, dtype):
         torch = self.torch
         kind = self.type_of(dtype)
         self.precise(dtype)
-        size = self.job["size"]
-        # Several operands, so that the cache of the device does not hold the next ones.
-        pairs = [(self.noise(dtype, kind, size), self.noise(dtype, kind, size)) for _ in range(3)]
-        for turn in range(12):
+        size, pairs = self.operands_for_speed(dtype, kind)
+        # Clocks rise, and settle.
+        start = time.monotonic()
+        while time.monotonic() - start < 0.3:
+            for pair in pairs:
+                self.multiply(dtype, *pair)
+            torch.cuda.synchronize(self.name)
+        marks = [torch.cuda.Event(enable_timing=True) for _ in range(21)]
+        marks[0].record()
+        for turn, mark in enumerate(marks[1:]):
             self.multiply(dtype, *pairs[turn % 3])
+            mark.record()
         torch.cuda.synchronize(self.name)
-        times = []
-        for turn in range(20):
-            start = torch.cuda.Event(enable_timing=True)
-            end = torch.cuda.Event(enable_timing=True)
-            start.record()
-            self.multiply(dtype, *pairs[turn % 3])
-            end.record()
-            times.append((start, end))
-        torch.cuda.synchronize(self.name)
-        times = sorted(start.elapsed_time(end) for start, end in times)
+        times = sorted(start.elapsed_time(end) for start, end in zip(marks, marks[1:]))
         median = (times[9] + times[10]) / 2
         if not median > 0:
             raise Wrong("unknown", f"torch measured {median} ms for a {dtype} product of {size}")

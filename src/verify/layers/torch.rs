@@ -31,8 +31,8 @@ const LONGEST: u64 = 1 << 20;
 /// How long what has ended may leave its pipes open: workers of a DataLoader hold them too.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Rows and columns of the product whose speed is measured.
-const SIZE: u32 = 8192;
+/// Sides of the squares whose product is timed, as cuBLAS's own are; the last where a CPU stands in for the device.
+const SIDES: &[u32] = &[8192, 4096, 2048, 256];
 
 /// Runs the layer.
 pub fn run(job: &Job, tell: &mut Teller<'_>) {
@@ -66,7 +66,8 @@ fn asked(job: &Job) -> Value {
     json!({
         "dtypes": job.dtypes.iter().map(|dtype| dtype.word()).gather::<Vec<_>>(),
         "speed": job.speed,
-        "size": if job.quick { 256 } else { SIZE },
+        "shape": if job.quick { [48, 48, 64] } else { [256, 192, 256] },
+        "sizes": if job.quick { &SIDES[3..] } else { &SIDES[..3] },
         "seed": job.seed,
         "devices": job.devices,
         "compiles": job.compiles,
@@ -131,16 +132,23 @@ fn listen(mut child: Child, tell: &mut Teller<'_>) {
     // A driver that hangs while it closes: nothing is judged by that.
     let _ = child.kill();
     if !heard.done {
-        let mut said = String::new();
+        let mut said: Vec<String> = Vec::new();
         while let Some(Ok(line)) = stderr.as_ref().map(|stderr| stderr.recv_timeout(GRACE)) {
-            // The modules with machine code, hundreds of them, which faulthandler lists behind the stack.
-            if !line.starts_with("Extension modules:") {
-                said.push_str(&crate::domain::shown(&line));
-                said.push('\n');
-            }
+            said.push(crate::domain::shown(&line));
         }
-        heard.tell.check(frame::crashed(&heard.phase, status, &said));
+        heard.tell.check(frame::crashed(&heard.phase, status, &last_words(&said)));
     }
+}
+
+/// What counts of standard error: its end, or the innermost calls of the stack that faulthandler writes there.
+fn last_words(said: &[String]) -> String {
+    let fatal = said.iter().position(|line| line.starts_with("Fatal Python error"));
+    let stack = fatal.map(|at| said[at..].iter().filter(|line| !line.trim().is_empty()));
+    // The reason, a line of the thread, calls.
+    stack.map_or_else(
+        || said.join("\n"),
+        |stack| stack.take(5).cloned().gather::<Vec<_>>().join("\n"),
+    )
 }
 
 /// Reads a stream on a thread of its own.

@@ -262,7 +262,7 @@ cuda = types.SimpleNamespace(
     get_device_capability=lambda index: tuple(map(int, FAULTS.get("capability", "9.0").split("."))),
     set_device=lambda index: None,
     synchronize=synchronize,
-    mem_get_info=lambda device: (8000, 10000),
+    mem_get_info=lambda device: (79 << 30, 80 << 30),
     empty_cache=lambda: None,
     Event=Event,
     nccl=types.SimpleNamespace(version=lambda: (2, 27, 3)),
