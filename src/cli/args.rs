@@ -625,13 +625,20 @@ pub struct Verify {
     /// The container engine: docker, podman or nerdctl; without it the first that works.
     #[arg(long, value_name = "ENGINE")]
     pub engine: Option<String>,
-    /// GPUs for the container, as the engine writes them: `all`, `device=0`, or a CDI name such as
-    /// `nvidia.com/gpu=0`.
-    #[arg(long, default_value = "all", value_name = "GPUS")]
-    pub gpus: String,
-    /// Print the command that would run the image, and run nothing.
-    #[arg(long)]
+    /// GPUs for the container: `all`, `device=0,1`, a CDI name such as `nvidia.com/gpu=0`, or `none`; without
+    /// it all of them, in the way that this host offers.
+    #[arg(long, value_name = "GPUS", requires = "image")]
+    pub gpus: Option<String>,
+    /// Longest that the container may run, in seconds; then it is removed.
+    #[arg(long, default_value_t = 900, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub run_limit: u64,
+    /// Print the command that would be run, as one line for a shell, and run nothing: that of the container for an
+    /// IMAGE, with --here the one to run inside. Needs no engine: without one it is Docker's.
+    #[arg(long, conflicts_with = "compare")]
     pub print_command: bool,
+    /// More for the `run` of the engine, after `--`: `-- --shm-size 8g`.
+    #[arg(last = true, value_name = "ENGINE_ARGS", requires = "image")]
+    pub engine_args: Vec<String>,
     /// Write a JUnit report.
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,

@@ -116,7 +116,9 @@ fn run(mut cli: Cli, output: &Output) -> Result<Exit, Error> {
         args::Command::Lock(args) => lock::run(args, &load_wanted(&args.wanted)?, output),
         args::Command::Render(args) => render::run(args, output),
         args::Command::Doctor(args) => doctor::run(args, &load_for(&args.project, None)?, output),
-        args::Command::Verify(args) => verify::run(args, &load_for(&args.project, None)?, output),
+        args::Command::Verify(args) => {
+            verify::run(args, &load_for(&args.project, None)?, global, output)
+        }
         args::Command::VerifyLayer => verify::layer(output),
         args::Command::Diagnose(args) => diagnose::run(args, &load()?, output),
         args::Command::Why(args) => why::run(args, &load_wanted(&args.wanted)?, output),

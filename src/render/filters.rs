@@ -2,7 +2,7 @@
 //! all the same stays right when a type grows.
 
 /// One word of a POSIX shell line: as it stands where that is safe, in single quotes otherwise.
-pub(super) fn shell_quote(text: &str) -> String {
+pub fn shell_quote(text: &str) -> String {
     let safe = |b: u8| b.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&b);
     if !text.is_empty() && text.bytes().all(safe) {
         return text.to_owned();

@@ -17,6 +17,7 @@ mod template;
 use crate::lock::{Lockfile, Target};
 
 pub use context::{Page, SCHEMA};
+pub use filters::shell_quote;
 pub use image::{ImageName, ParseImageNameError, Pull};
 
 /// What stays out of a build: a first list for a project that has none.

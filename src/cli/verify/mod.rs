@@ -1,13 +1,14 @@
 //! `gpuseal verify`, and the child that it starts for each layer.
 
 mod compare;
+mod engine;
 mod reports;
 
 use std::io::Read as _;
 use std::path::Path;
 use std::time::Duration;
 
-use super::args::{DtypeArg, Format, LayerArg, Verify};
+use super::args::{DtypeArg, Format, Global, LayerArg, Verify};
 use super::lock;
 use super::output::Output;
 use crate::domain::shown;
@@ -27,37 +28,65 @@ const LONGEST: u64 = 1 << 20;
 /// Runs the command.
 ///
 /// # Errors
-/// A lock that cannot be read; a target that is not there; a report that cannot be written.
-pub fn run(args: &Verify, matrix: &Matrix, output: &Output) -> Result<Exit, Error> {
+/// A lock that cannot be read; a target that is not there; a report that cannot be written; Control-C.
+pub fn run(
+    args: &Verify,
+    matrix: &Matrix,
+    global: &Global,
+    output: &Output,
+) -> Result<Exit, Error> {
     if let Some([a, b]) = args.compare.as_deref() {
         return compare::run(a, b, matrix, output);
     }
+    if args.print_command {
+        // What a container will find is not known here.
+        let locked = if args.image.is_some() { locked(args)? } else { None };
+        output.data(&engine::line(args, global, locked.as_ref())?)?;
+        return Ok(Exit::Done);
+    }
     reports::check(args, output)?;
-    let verification = here(args, matrix, output)?;
+    let locked = locked(args)?;
+    let verification = match &args.image {
+        Some(_) => engine::verify(args, matrix, global, locked.as_ref(), output)?,
+        None => here(args, matrix, locked.as_ref(), output),
+    };
     answer(args, &verification, matrix, output)
 }
 
-/// Verifies the environment that this program runs in.
-fn here(args: &Verify, matrix: &Matrix, _output: &Output) -> Result<Verification, Error> {
-    let locked = locked(args)?;
-    let mode = if args.files_only { Mode::Static } else { Mode::Here };
-    let subject = Subject {
+/// What the verdict is to be about, as far as it is known before anything was looked at.
+fn subject(args: &Verify, locked: Option<&(String, Target)>) -> Subject {
+    let mode = match &args.image {
+        _ if args.files_only => Mode::Static,
+        Some(_) => Mode::Image,
+        None => Mode::Here,
+    };
+    Subject {
         mode,
-        image: None,
+        image: args.image.clone(),
         image_digest: None,
         engine: None,
-        lock_digest: locked.as_ref().map(|(digest, _)| digest.clone()),
-        target: locked.as_ref().map(|(_, target)| target.name.to_string()),
+        lock_digest: locked.map(|(digest, _)| digest.clone()),
+        target: locked.map(|(_, target)| target.name.to_string()),
         driver: None,
         driver_cuda: None,
         torch: None,
-    };
-    let target = locked.as_ref().map(|(_, target)| target);
+    }
+}
+
+/// Verifies the environment that this program runs in.
+fn here(
+    args: &Verify,
+    matrix: &Matrix,
+    locked: Option<&(String, Target)>,
+    _output: &Output,
+) -> Verification {
+    let subject = subject(args, locked);
+    let target = locked.map(|(_, target)| target);
     let (image, files) = image::look(args.env.as_deref(), target);
-    let asked = asked(args, mode, target);
-    let (subject, before) = session::before(&asked, subject, &image, files, matrix);
+    let asked = asked(args, subject.mode, target);
+    let (subject, before) = session::before(&asked, subject, &image, files, target, matrix);
     let mut hear = |_: &_| ();
-    Ok(session::run(&asked, subject, &image, before, &mut hear))
+    session::run(&asked, subject, &image, before, &mut hear)
 }
 
 /// The target that the image is held against, with the digest of its lock.
