@@ -4,6 +4,7 @@
 # mmdebstrap and the registry; everything else is below one folder, and gone with `engine_down`.
 #
 #   engine_up DIR        DOCKER_HOST, DOCKER_CONFIG, a `docker` on the PATH, ENGINE_REGISTRY (host:port)
+#                        ENGINE_ALSO=podman,... are further packages of its root
 #   engine_down          ends what was started here, by its id, and removes DIR's images
 #   engine_root SUITE TAR PACKAGE[,PACKAGE...]   a Debian root as an archive, with this machine's authorities
 #   in_engine COMMAND... becomes a command of the root (buildah), which sees DIR where it is
@@ -85,7 +86,7 @@ engine_up() {
   engine_tools || return
   [ "$(id -u)" = 0 ] || { engine_lacks "namespaces and mounts need root"; return; }
   if [ ! -x "$engine_base/usr/sbin/dockerd" ]; then
-    engine_debian forky "$engine_base" docker.io,docker-cli,docker-buildx,runc,iptables,buildah,netavark || return
+    engine_debian forky "$engine_base" "docker.io,docker-cli,docker-buildx,runc,iptables,buildah,netavark${ENGINE_ALSO:+,$ENGINE_ALSO}" || return
   fi
   cp "$ENGINE_CA" "$engine_base$ENGINE_CA"
   cp /etc/resolv.conf "$engine_base/etc/resolv.conf"

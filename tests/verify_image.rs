@@ -38,7 +38,7 @@ impl Host {
     /// An engine: what it says of itself, of the image, and what its `run` does. Every call is written down, a
     /// line for each word.
     fn engine(self, name: &str, info: &str, inspect: &str, run: &str) -> Self {
-        use std::os::unix::fs::PermissionsExt as _;
+        use std::os::unix::fs::PermissionsExt;
 
         let here = self.path().display();
         let script = format!(
@@ -123,7 +123,7 @@ fn proven() -> String {
         seed: Some(1),
         seconds: 1.0,
     };
-    voice::json(&verification, &Matrix::load(None, &[]).expect("the matrix"))
+    voice::json(&verification, &Matrix::load(None, &[] as &[PathBuf]).expect("the matrix"))
 }
 
 const ANSWERS: &str = "/bin/cat answer.json; echo progress >&2";
@@ -490,7 +490,7 @@ fn control_c_and_a_cancelled_job_leave_no_container() {
 
 #[test]
 fn the_user_of_the_image_has_to_read_what_is_mounted() {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::PermissionsExt;
 
     let inspect = image(platform()).replace("\"User\": \"\"", "\"User\": \"65532:65532\"");
     let host = Host::new().engine("docker", DOCKER, &inspect, ANSWERS);
