@@ -84,7 +84,7 @@ fn here(
     let target = locked.map(|(_, target)| target);
     let (image, files) = image::look(args.env.as_deref(), target);
     let asked = asked(args, subject.mode, target);
-    let (subject, before) = session::before(&asked, subject, &image, files, target, matrix);
+    let (subject, before) = session::before(&asked, subject, &image, files, matrix);
     let mut hear = |_: &_| ();
     session::run(&asked, subject, &image, before, &mut hear)
 }
