@@ -14,6 +14,7 @@
 
 pub mod blas;
 pub mod cuda;
+pub mod dnn;
 pub mod fault;
 pub mod gemm;
 pub mod module;
