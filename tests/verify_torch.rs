@@ -331,3 +331,96 @@ fn libraries_that_torch_has_loaded() {
     let twice = told(Layer::torch(""), &format!("{ours}:{theirs}"));
     assert!(twice["text"].as_str().expect("a text").starts_with("two copies of libcublas"));
 }
+
+/// L6 over two fake devices.
+fn nccl(fault: &str) -> Layer {
+    let fault = format!("devices=2,{fault}");
+    let layer = Layer::new("nccl", fault.trim_end_matches(','));
+    let folder = layer.folder.path().join("lib");
+    support::fakes::place(&folder, &["libcuda.so.1", "libnccl.so.2"]);
+    let library = folder.join("libnccl.so.2");
+    layer
+        .with("devices", json!([0, 1]))
+        .with("libraries", json!({"nccl": library}))
+        .env("LD_LIBRARY_PATH", &folder.display().to_string())
+}
+
+#[test]
+fn devices_that_talk_to_each_other() {
+    let checks = nccl("").with("speed", json!(true)).checks();
+    let told: Vec<String> = checks.iter().map(brief).collect();
+    let wanted = ["library", "connect", "int32.all-reduce", "bf16.all-reduce", "bandwidth"];
+    assert_eq!(told, wanted.map(|name| format!("{name} pass ok")));
+    assert_eq!(checks[0]["numbers"]["version"], "2.27.3");
+    assert_eq!(checks[2]["numbers"]["elements"], 4096 + 17);
+    assert!(checks[4]["numbers"]["gigabytes_per_second"].as_f64().expect("a number") >= 0.0);
+}
+
+#[test]
+fn what_is_wrong_between_devices_is_named() {
+    let table = [
+        ("result=zeros", "int32.all-reduce fail wrong-result", "wrong on device 1: element 0 is 0"),
+        ("result=nothing", "bf16.all-reduce fail wrong-result", "4113 of 4113 sums"),
+        ("result=nothing", "int32.all-reduce fail wrong-result", "element 0 is -1,"),
+        ("result=lost-tile", "bf16.all-reduce fail wrong-result", "element 100 is 0,"),
+        ("result=flip-low", "int32.all-reduce fail wrong-result", "1 of 4113 sums of int32"),
+        ("result=flip-low", "bf16.all-reduce fail wrong-result", "1 of 4113 sums of bf16"),
+        ("result=flip-high", "bf16.all-reduce fail wrong-result", "1 of 4113"),
+        ("result=second", "int32.all-reduce fail wrong-result", "right at first, then not: 1 of"),
+        ("ncclCommInitAll=2", "connect fail nccl-error", "status 2: unhandled system error"),
+        (
+            "ncclCommInitAll=2,nccl.last=Error_while_creating_shared_memory_segment_/dev/shm/nccl-x",
+            "connect fail shared-memory",
+            "/dev/shm/nccl-x",
+        ),
+        (
+            "ncclAllReduce=1",
+            "int32.all-reduce fail nccl-error",
+            "ncclAllReduce failed: status 1: unhandled cuda error",
+        ),
+        ("ncclGroupEnd@2=6", "int32.all-reduce fail nccl-error", "ncclGroupEnd failed"),
+        (
+            "nccl.async=6",
+            "int32.all-reduce fail nccl-error",
+            "ncclCommGetAsyncError failed: status 6: remote process exited",
+        ),
+        ("ncclGetVersion=3", "library fail nccl-error", "ncclGetVersion failed"),
+        ("cuDevicePrimaryCtxRetain@2=46", "device fail device-busy", ""),
+    ];
+    for (fault, wanted, text) in table {
+        let checks = nccl(fault).checks();
+        let name = wanted.split(' ').next().expect("a name");
+        let named = |check: &&Value| check["name"].as_str().is_some_and(|n| n.ends_with(name));
+        let check = checks.iter().find(named).unwrap_or_else(|| panic!("{fault}: {checks:#?}"));
+        assert!(brief(check).ends_with(wanted), "{fault}: {check:#}");
+        assert!(check["text"].as_str().expect("a text").contains(text), "{fault}: {check:#}");
+        assert!(!check["help"].as_array().expect("help").is_empty(), "{fault}: {check:#}");
+    }
+}
+
+#[test]
+fn a_nccl_that_is_not_there_or_not_whole() {
+    let one = nccl("").with("devices", json!([0])).checks();
+    assert_eq!((one.len(), &one[0]["optional"]), (1, &json!(true)));
+    let none = nccl("").with("libraries", json!({})).checks();
+    assert_eq!(brief(&none[0]), "library skip unknown");
+    let broken = nccl("");
+    let path = broken.folder.path().join("lib/libnccl.so.2");
+    support::fakes::place_without(
+        path.parent().expect("a folder"),
+        "libnccl.so.2",
+        &["ncclCommInitAll"],
+    );
+    let last = broken.checks().pop().expect("a check");
+    assert_eq!(brief(&last), "connect fail companion-mismatch");
+    fs_err::write(&path, "no library").expect("a file");
+    assert_eq!(brief(&broken.checks()[0]), "library fail unknown");
+}
+
+/// What NCCL chooses its ways by stands beside its failure.
+#[test]
+fn variables_of_nccl_are_told() {
+    let layer = nccl("ncclCommInitAll=2").env("NCCL_SOCKET_IFNAME", "eth9");
+    let last = layer.checks().pop().expect("a check");
+    assert_eq!(last["facts"][0]["text"], "NCCL_SOCKET_IFNAME=eth9");
+}

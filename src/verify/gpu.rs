@@ -39,6 +39,8 @@ pub const L2_BYTES: c_int = 38;
 pub struct Gpu {
     library: ManuallyDrop<Library>,
     device: c_int,
+    /// Null until it is opened.
+    context: *mut c_void,
 }
 
 impl Gpu {
@@ -51,7 +53,7 @@ impl Gpu {
                 .map_or_else(|| err.to_string(), ToString::to_string);
             CudaError { call: "dlopen", status: None, text }
         })?;
-        let gpu = Self { library: ManuallyDrop::new(library), device: 0 };
+        let gpu = Self { library: ManuallyDrop::new(library), device: 0, context: ptr::null_mut() };
         enter("cuInit");
         // SAFETY: as cuda.h declares it; no flag is defined.
         gpu.call("cuInit", |init: unsafe extern "C" fn(c_uint) -> c_int| unsafe { init(0) })?;
@@ -77,12 +79,19 @@ impl Gpu {
                 retain(&raw mut context, device)
             },
         )?;
+        gpu.context = context;
         enter("cuCtxSetCurrent");
-        // SAFETY: a context that the driver has just given.
-        gpu.call("cuCtxSetCurrent", |set: unsafe extern "C" fn(*mut c_void) -> c_int| unsafe {
-            set(context)
-        })?;
+        gpu.make_current()?;
         Ok(gpu)
+    }
+
+    /// What this thread asks of the driver next is about this device. Needed where a process has opened several:
+    /// each is current when it is opened.
+    pub fn make_current(&self) -> Result<()> {
+        // SAFETY: a context that the driver has given, and that nobody releases.
+        self.call("cuCtxSetCurrent", |set: unsafe extern "C" fn(*mut c_void) -> c_int| unsafe {
+            set(self.context)
+        })
     }
 
     /// Number of devices that this process sees.

@@ -16,6 +16,5 @@ pub mod blas;
 pub mod cuda;
 pub mod dnn;
 pub mod fault;
-pub mod gemm;
-pub mod module;
+pub mod nccl;
 pub mod nvml;
