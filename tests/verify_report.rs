@@ -376,6 +376,15 @@ fn metrics_are_what_a_collector_reads() {
     let exact = "gpuseal_verify_ok{layer=\"cublas\",device=\"0\",check=\"bf16.exact-integer\"}";
     has(&proven, exact, 1.0);
     has(&of("failed"), exact, 0.0);
+    // torch's layer is one for all devices: its checks name them.
+    let mut several = verification("proven");
+    for (name, tflops) in [("d0.bf16.speed", 780.0), ("d1.bf16.speed", 779.0)] {
+        several.layers[6].checks.push(Check::pass(name, "fast").number("tflops", tflops));
+    }
+    let list = metrics(&voice::prometheus(&several, None));
+    has(&list, "gpuseal_verify_tflops{device=\"1\",dtype=\"bf16\",by=\"torch\"}", 779.0);
+    let human = voice::human(&several, Exit::Done, &Matrix::embedded());
+    assert!(human.contains("device 0 bf16 780 TFLOP/s, device 1 bf16 779 TFLOP/s"), "{human}");
     let unproven = of("unproven");
     has(&unproven, "gpuseal_verify_missing{layer=\"driver\",device=\"\",check=\"driver\"}", 1.0);
     // What nobody looked at is neither 0 nor 1.

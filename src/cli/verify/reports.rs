@@ -180,3 +180,24 @@ fn last_words(file: &Path, verification: &Verification) {
         let _ = writeln!(open, "{}", voice::summed_up(verification));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::last_words;
+    use crate::report::verify::read;
+
+    #[test]
+    fn last_words_stand_in_the_file_that_is_there() {
+        let it = read(include_str!("../../../tests/verify/failed.json")).expect("a report");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("termination-log");
+        last_words(&file, &it);
+        assert!(!file.exists(), "nobody asked for it");
+        std::fs::write(&file, "x".repeat(9000)).expect("a file");
+        last_words(&file, &it);
+        let text = std::fs::read_to_string(&file).expect("text");
+        assert!(text.starts_with('{') && text.ends_with("}\n") && text.len() <= 4096, "{text}");
+        assert!(text.contains("\"verdict\":\"failed\""), "{text}");
+        last_words(folder.path(), &it);
+    }
+}

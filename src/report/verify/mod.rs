@@ -129,6 +129,8 @@ fn counted(ran: &Ran) -> String {
 
 /// A speed that was measured.
 struct Speed<'v> {
+    /// The device, where its check says one: a layer may be about several.
+    device: Option<u32>,
     /// Word of the data type: `bf16`.
     dtype: &'v str,
     /// TFLOP/s, or TOPS of integers.
@@ -141,7 +143,9 @@ impl<'v> Speed<'v> {
     fn of(check: &'v Check) -> Option<Self> {
         let number = |name: &str| check.numbers.get(name).and_then(serde_json::Value::as_f64);
         let tflops = number("tflops")?;
-        Some(Self { dtype: dtype(&check.name), tflops, ratio: number("ratio") })
+        let device = check.name.split('.').next().and_then(|word| word.strip_prefix('d'));
+        let device = device.and_then(|index| index.parse().ok());
+        Some(Self { device, dtype: dtype(&check.name), tflops, ratio: number("ratio") })
     }
 
     /// `bf16 788 TFLOP/s (0.80 of peak)`
@@ -150,7 +154,8 @@ impl<'v> Speed<'v> {
         let value = self.tflops;
         let digits = if value >= 100.0 { 0 } else { 1 + usize::from(value < 10.0) };
         let ratio = self.ratio.map_or_else(String::new, |ratio| format!(" ({ratio:.2} of peak)"));
-        format!("{} {value:.digits$} {unit}{ratio}", self.dtype)
+        let on = self.device.map_or_else(String::new, |index| format!("device {index} "));
+        format!("{on}{} {value:.digits$} {unit}{ratio}", self.dtype)
     }
 }
 

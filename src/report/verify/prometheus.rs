@@ -70,7 +70,7 @@ pub fn prometheus(verification: &Verification, now: Option<f64>) -> String {
         for (ran, check) in verification.checks() {
             let Some(speed) = Speed::of(check) else { continue };
             let value = if name == "tflops" { Some(speed.tflops) } else { speed.ratio };
-            let device = index(ran.device.or_else(|| on(&check.name)));
+            let device = index(ran.device.or(speed.device));
             let labels = [("device", &*device), ("dtype", speed.dtype), ("by", ran.layer.word())];
             if let Some(value) = value {
                 metrics.add(name, &labels, value);
@@ -115,11 +115,6 @@ pub fn prometheus(verification: &Verification, now: Option<f64>) -> String {
         metrics.add("last_run_timestamp_seconds", &[], now);
     }
     metrics.text
-}
-
-/// The device in the name of a check about several of them: `device-1.bf16.speed`.
-fn on(name: &str) -> Option<u32> {
-    name.split('.').find_map(|word| word.strip_prefix("device-")?.parse().ok())
 }
 
 /// The value of a label.
