@@ -357,13 +357,10 @@ mod tests {
     #[test]
     fn variables() {
         let of = |pairs: &[(&str, &str)]| {
-            let env: BTreeMap<_, _> =
-                pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-            env_outcome(Facts { env, ..Facts::default() })
+            let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            let vars: BTreeMap<_, _> = pairs.iter().map(text).collect();
+            env(&Facts { env: vars, ..Facts::default() }).outcome
         };
-        fn env_outcome(facts: Facts) -> Outcome {
-            env(&facts).outcome
-        }
         let fine = [("CUDA_VISIBLE_DEVICES", "0"), ("NVIDIA_VISIBLE_DEVICES", "all")];
         assert_eq!(of(&fine), Outcome::Pass);
         assert_eq!(of(&[("NVIDIA_DRIVER_CAPABILITIES", "compute,utility")]), Outcome::Pass);
