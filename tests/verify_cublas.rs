@@ -327,6 +327,14 @@ fn a_speed_is_measured_and_its_result_is_right() {
     assert_eq!(speed.numbers["sm_clock_mhz"], 1755.0, "{speed:#?}");
     assert!(speed.numbers["launches"].as_u64() >= Some(20), "{speed:#?}");
     told.has("bf16.timed-result", Outcome::Pass, "ok", "1024 elements");
+    // Slow without a reason; and fast, and wrong.
+    let told = machine.tell(&fast(400));
+    told.has("bf16.speed", Outcome::Fail, "slow", "40 % of the 989");
+    let told = machine.tell(&format!("{},result=zeros", fast(800)));
+    told.has("bf16.timed-result", Outcome::Fail, "wrong-result", "is 0 and must be");
+    machine.speed = false;
+    let none = machine.tell(&fast(400));
+    assert!(none.checks.iter().all(|check| check.name != "bf16.speed"), "nobody asked for it");
 }
 
 #[test]

@@ -51,17 +51,14 @@ pub(super) struct Pair {
 impl Pair {
     /// Loads `libcublasLt` and then `libcublas`, in the order of torch's own loader: a `libcublas` that comes
     /// first brings the `libcublasLt` that `LD_LIBRARY_PATH` finds, not the one beside it.
-    pub(super) fn load(lt: &Path, cublas: &Path) -> Result<Self, Check> {
+    pub(super) fn load(lt: &Path, cublas: &Path) -> Result<Self, Box<Check>> {
         let open = |path: &Path| {
             // SAFETY: the constructors of the library run, as they do in torch.
             unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) }.map_err(|err| {
-                let words = source(&err);
-                Check::fail(
-                    "libraries",
-                    Code::Unknown,
-                    format!("{} cannot be loaded: {words}", path.display()),
-                )
-                .help("install torch's own nvidia-cublas package again, with what it depends on")
+                let text = format!("{} cannot be loaded: {}", path.display(), source(&err));
+                Box::new(Check::fail("libraries", Code::Unknown, text).help(
+                    "install torch's own nvidia-cublas package again, with what it depends on",
+                ))
             })
         };
         let pair =
@@ -74,8 +71,8 @@ impl Pair {
             if !missing.is_empty() {
                 let missing = missing.join(", ");
                 let text = format!("{} has no function {missing}", path.display());
-                return Err(Check::fail("libraries", Code::CompanionMismatch, text)
-                    .help("install torch's own nvidia-cublas package again: the file is another library, or older than CUDA 11.2"));
+                let check = Check::fail("libraries", Code::CompanionMismatch, text);
+                return Err(Box::new(check.help("install torch's own nvidia-cublas package again: the file is another library, or older than CUDA 11.2")));
             }
         }
         Ok(pair)

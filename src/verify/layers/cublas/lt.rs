@@ -194,7 +194,6 @@ impl<'g> Blas<'g> {
             self.made("cublasLtMatrixLayoutDestroy", |at| {
                 #[allow(clippy::cast_possible_wrap, reason = "sizes of matrices")]
                 let (rows, columns, leading) = (rows as u64, columns as u64, rows as i64);
-                type Create = unsafe extern "C" fn(*mut *mut c_void, c_int, u64, u64, i64) -> c_int;
                 // SAFETY: it writes one pointer.
                 self.pair.call("cublasLtMatrixLayoutCreate", |create: Create| unsafe {
                     create(at, of, rows, columns, leading)
@@ -230,19 +229,6 @@ impl<'g> Blas<'g> {
     ) -> Result<Vec<Found>> {
         let mut found = [Found::default(); ALGORITHMS];
         let mut count: c_int = 0;
-        #[allow(clippy::type_complexity, reason = "as cublasLt.h declares it")]
-        type Ask = unsafe extern "C" fn(
-            *mut c_void,
-            *mut c_void,
-            *mut c_void,
-            *mut c_void,
-            *mut c_void,
-            *mut c_void,
-            *mut c_void,
-            c_int,
-            *mut Found,
-            *mut c_int,
-        ) -> c_int;
         // SAFETY: descriptors of this library; it writes as many results as it is asked for.
         self.pair.call("cublasLtMatmulAlgoGetHeuristic", |ask: Ask| unsafe {
             ask(
@@ -272,7 +258,6 @@ impl<'g> Blas<'g> {
     }
 
     fn set(&self, call: &'static str, of: &Made<'_>, attribute: c_int, value: &[u8]) -> Result<()> {
-        type Set = unsafe extern "C" fn(*mut c_void, c_int, *const c_void, usize) -> c_int;
         // SAFETY: a descriptor of this library; it reads as many bytes as are said.
         self.pair.call(call, |set: Set| unsafe {
             set(of.at, attribute, value.as_ptr().cast(), value.len())
@@ -344,8 +329,6 @@ impl Plan<'_> {
         // CUBLASLT_ALGO_CONFIG_ID, _TILE_ID, _STAGES_ID, _SPLITK_NUM
         let [id, tile, stages, parts] = [0, 1, 6, 2].map(|attribute| {
             let (mut value, mut written) = (0_i32, 0_usize);
-            type Get =
-                unsafe extern "C" fn(*const u64, c_int, *mut c_void, usize, *mut usize) -> c_int;
             let asked = self.blas.pair.call("cublasLtMatmulAlgoConfigGetAttribute", |get: Get| {
                 let algorithm = self.found[algorithm].algorithm.as_ptr();
                 // SAFETY: an algorithm of this library; it writes at most four bytes, and how many.
@@ -369,25 +352,6 @@ impl Plan<'_> {
         if self.kind.gemm_ex {
             return self.gemm_ex(alpha, beta, a, b, c);
         }
-        #[allow(clippy::type_complexity, reason = "as cublasLt.h declares it")]
-        type Matmul = unsafe extern "C" fn(
-            *mut c_void,
-            *mut c_void,
-            *const c_void,
-            *const c_void,
-            *mut c_void,
-            *const c_void,
-            *mut c_void,
-            *const c_void,
-            *const c_void,
-            *mut c_void,
-            *mut c_void,
-            *mut c_void,
-            *const u64,
-            *mut c_void,
-            usize,
-            *mut c_void,
-        ) -> c_int;
         let [layout_a, layout_b, layout_c] = &self.layouts;
         // SAFETY: descriptors and an algorithm of this library, buffers that are as large as the shape says,
         // alpha and beta on the host (the default of the pointer mode), the default stream.
@@ -413,6 +377,7 @@ impl Plan<'_> {
         })
     }
 
+    #[allow(clippy::many_single_char_names, reason = "the names of the matrices and their sizes")]
     fn gemm_ex(
         &self,
         alpha: *const c_void,
@@ -421,28 +386,6 @@ impl Plan<'_> {
         b: *mut c_void,
         c: *mut c_void,
     ) -> Result<()> {
-        #[allow(clippy::type_complexity, reason = "as cublas_api.h declares it")]
-        type GemmEx = unsafe extern "C" fn(
-            *mut c_void,
-            c_int,
-            c_int,
-            c_int,
-            c_int,
-            c_int,
-            *const c_void,
-            *const c_void,
-            c_int,
-            c_int,
-            *const c_void,
-            c_int,
-            c_int,
-            *const c_void,
-            *mut c_void,
-            c_int,
-            c_int,
-            c_int,
-            c_int,
-        ) -> c_int;
         let Shape { m, n, k } = self.shape;
         let [m, n, k] = [m, n, k].map(|size| c_int::try_from(size).unwrap_or(c_int::MAX));
         let (operand, result) = self.kind.types();
@@ -477,3 +420,69 @@ impl Plan<'_> {
 fn pointer(at: u64) -> *mut c_void {
     ptr::with_exposed_provenance_mut(usize::try_from(at).unwrap_or(0))
 }
+
+/// `cublasLtMatrixLayoutCreate`
+type Create = unsafe extern "C" fn(*mut *mut c_void, c_int, u64, u64, i64) -> c_int;
+
+/// `cublasLtMatmulDescSetAttribute` and `cublasLtMatmulPreferenceSetAttribute`
+type Set = unsafe extern "C" fn(*mut c_void, c_int, *const c_void, usize) -> c_int;
+
+/// `cublasLtMatmulAlgoGetHeuristic`
+type Ask = unsafe extern "C" fn(
+    *mut c_void,
+    *mut c_void,
+    *mut c_void,
+    *mut c_void,
+    *mut c_void,
+    *mut c_void,
+    *mut c_void,
+    c_int,
+    *mut Found,
+    *mut c_int,
+) -> c_int;
+
+/// `cublasLtMatmulAlgoConfigGetAttribute`
+type Get = unsafe extern "C" fn(*const u64, c_int, *mut c_void, usize, *mut usize) -> c_int;
+
+/// `cublasLtMatmul`
+type Matmul = unsafe extern "C" fn(
+    *mut c_void,
+    *mut c_void,
+    *const c_void,
+    *const c_void,
+    *mut c_void,
+    *const c_void,
+    *mut c_void,
+    *const c_void,
+    *const c_void,
+    *mut c_void,
+    *mut c_void,
+    *mut c_void,
+    *const u64,
+    *mut c_void,
+    usize,
+    *mut c_void,
+) -> c_int;
+
+/// `cublasGemmEx`
+type GemmEx = unsafe extern "C" fn(
+    *mut c_void,
+    c_int,
+    c_int,
+    c_int,
+    c_int,
+    c_int,
+    *const c_void,
+    *const c_void,
+    c_int,
+    c_int,
+    *const c_void,
+    c_int,
+    c_int,
+    *const c_void,
+    *mut c_void,
+    c_int,
+    c_int,
+    c_int,
+    c_int,
+) -> c_int;

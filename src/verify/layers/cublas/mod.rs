@@ -53,17 +53,17 @@ fn prove(job: &Job, lt: &Path, cublas: &Path, tell: &mut Teller<'_>) {
     use status::explain;
 
     // Of 900 MB on a disk that may be far away.
-    tell.phase("dlopen of libcublasLt and libcublas", Duration::from_secs(180));
+    tell.phase("dlopen of libcublasLt and libcublas", Duration::from_mins(3));
     let pair = match library::Pair::load(lt, cublas) {
         Ok(pair) => pair,
-        Err(check) => return tell.check(check),
+        Err(check) => return tell.check(*check),
     };
     tell.check(library::as_meant(lt, cublas));
     tell.check(match pair.versions() {
         Ok(versions) => library::same_version(versions),
         Err(err) => explain(&err, "versions"),
     });
-    let mut enter = |call: &str| tell.phase(call, Duration::from_secs(60));
+    let mut enter = |call: &str| tell.phase(call, Duration::from_mins(1));
     let gpu = match Gpu::open(job.device.unwrap_or(0), &mut enter) {
         Ok(gpu) => gpu,
         Err(err) => return tell.check(explain(&err, "device")),

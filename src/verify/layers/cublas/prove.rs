@@ -27,7 +27,7 @@ pub(super) fn prove(
     let mut works = false;
     for kind in Kind::of(dtype).iter().copied() {
         let word = kind.word();
-        tell.phase(format!("cublasLtMatmulAlgoGetHeuristic of {word}"), Duration::from_secs(60));
+        tell.phase(format!("cublasLtMatmulAlgoGetHeuristic of {word}"), Duration::from_mins(1));
         let shape = Shape { m: 256, n: 256, k: 256 };
         if let Err(err) = blas.plan(kind, shape) {
             tell.check(refused(kind, &err));
@@ -37,7 +37,7 @@ pub(super) fn prove(
         let mut prover = Prover { gpu, blas, kind, algorithm: 0, used: Vec::new() };
         proofs::prove(&mut prover, dtype, kind.output, &word, job, tell);
         if !kind.gemm_ex {
-            tell.phase(format!("{word}.algorithms"), Duration::from_secs(120));
+            tell.phase(format!("{word}.algorithms"), Duration::from_mins(2));
             let check = algorithms(prover, &format!("{word}.algorithms"), job);
             tell.check(check.unwrap_or_else(|err| explain(&err, format!("{word}.algorithms"))));
         }
