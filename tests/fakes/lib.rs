@@ -16,5 +16,7 @@ pub mod blas;
 pub mod cuda;
 pub mod dnn;
 pub mod fault;
+pub mod gemm;
+pub mod module;
 pub mod nccl;
 pub mod nvml;
