@@ -69,12 +69,13 @@ mod tests {
     use sha2::{Digest as _, Sha256};
 
     use super::*;
+    use crate::verify::numerics::exact::hex;
 
     #[test]
     fn each_device_gets_the_nearest_machine_code_of_its_generation() {
         let (images, matrix) = (Images::unpacked(), Matrix::embedded());
         let name = |family, device: &str| {
-            let found = images.cubin(family, device.parse().unwrap(), &matrix);
+            let found = images.cubin(family, device.parse().expect("a capability"), &matrix);
             found.map(|(target, _)| target.to_string())
         };
         for (device, simt, mma) in [
@@ -114,12 +115,12 @@ mod tests {
     #[test]
     fn what_is_packed_is_what_was_made_of_the_sources() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels");
-        let sums = fs_err::read_to_string(folder.join("SHA256SUMS")).unwrap();
+        let sums = fs_err::read_to_string(folder.join("SHA256SUMS")).expect("hashes");
         let listed: Vec<(&str, &str)> =
             sums.lines().filter_map(|line| line.split_once("  ")).collect();
         for (sum, name) in &listed {
-            let bytes = fs_err::read(folder.join(name)).unwrap();
-            let found: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+            let bytes = fs_err::read(folder.join(name)).expect("a file");
+            let found = hex(&Sha256::digest(&bytes));
             assert_eq!(*sum, found, "{name}: `scripts/kernels` makes it and its hash");
         }
         for (name, _) in &Images::unpacked().0 {
