@@ -30,12 +30,12 @@ pub(super) struct Cudnn(ManuallyDrop<Library>);
 
 impl Cudnn {
     /// Loads it as torch's loader does.
-    pub(super) fn load(path: &Path) -> Result<Self, Check> {
+    pub(super) fn load(path: &Path) -> Result<Self, Box<Check>> {
         // SAFETY: the constructors of the library run, as they do in torch.
         let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) };
         library.map(|library| Self(ManuallyDrop::new(library))).map_err(|err| {
             let text = format!("{} cannot be loaded: {}", path.display(), words(&err));
-            Check::fail("library", Code::CudnnMismatch, text).help(AGAIN)
+            Box::new(Check::fail("library", Code::CudnnMismatch, text).help(AGAIN))
         })
     }
 

@@ -51,7 +51,7 @@ fn prove(job: &Job, path: &Path, tell: &mut Teller<'_>) {
     tell.phase(format!("dlopen of {}", path.display()), Duration::from_mins(3));
     let cudnn = match Cudnn::load(path) {
         Ok(cudnn) => cudnn,
-        Err(check) => return tell.check(check),
+        Err(check) => return tell.check(*check),
     };
     tell.phase("cudnnGetVersion", CALL);
     tell.check(cudnn.version());

@@ -83,7 +83,7 @@ struct Convolution<'c> {
     x: *mut c_void,
     w: *mut c_void,
     y: *mut c_void,
-    convolution: *mut c_void,
+    settings: *mut c_void,
 }
 
 impl<'c> Convolution<'c> {
@@ -93,18 +93,6 @@ impl<'c> Convolution<'c> {
         handle: *mut c_void,
         dtype: Dtype,
     ) -> Result<Self, CudaError> {
-        let (data, math, _) = asked(dtype).unwrap_or((FLOAT, 3, Output::F32));
-        let made = Self {
-            gpu,
-            cudnn,
-            handle,
-            dtype,
-            data,
-            x: cudnn.create("cudnnCreateTensorDescriptor")?,
-            w: cudnn.create("cudnnCreateFilterDescriptor")?,
-            y: cudnn.create("cudnnCreateTensorDescriptor")?,
-            convolution: cudnn.create("cudnnCreateConvolutionDescriptor")?,
-        };
         type Set = unsafe extern "C" fn(
             *mut c_void,
             c_int,
@@ -116,15 +104,27 @@ impl<'c> Convolution<'c> {
             c_int,
             c_int,
         ) -> c_int;
+        let (data, math, _) = asked(dtype).unwrap_or((FLOAT, 3, Output::F32));
+        let made = Self {
+            gpu,
+            cudnn,
+            handle,
+            dtype,
+            data,
+            x: cudnn.create("cudnnCreateTensorDescriptor")?,
+            w: cudnn.create("cudnnCreateFilterDescriptor")?,
+            y: cudnn.create("cudnnCreateTensorDescriptor")?,
+            settings: cudnn.create("cudnnCreateConvolutionDescriptor")?,
+        };
         // SAFETY: a descriptor of this library; no padding, steps of one, no dilation.
         cudnn.call("cudnnSetConvolution2dDescriptor", |set: Set| unsafe {
-            set(made.convolution, 0, 0, 1, 1, 1, 1, MODE, FLOAT)
+            set(made.settings, 0, 0, 1, 1, 1, 1, MODE, FLOAT)
         })?;
         cudnn.call(
             "cudnnSetConvolutionMathType",
             // SAFETY: a descriptor of this library.
             |set: unsafe extern "C" fn(*mut c_void, c_int) -> c_int| unsafe {
-                set(made.convolution, math)
+                set(made.settings, math)
             },
         )?;
         Ok(made)
@@ -143,24 +143,24 @@ impl<'c> Convolution<'c> {
             c_int,
             *mut usize,
         ) -> c_int;
-        let [m, n, k] =
+        let [filters, images, channels] =
             [shape.m, shape.n, shape.k].map(|size| c_int::try_from(size).unwrap_or(c_int::MAX));
-        for (tensor, channels) in [(self.x, k), (self.y, m)] {
+        for (tensor, depth) in [(self.x, channels), (self.y, filters)] {
             // SAFETY: a descriptor of this library.
             self.cudnn.call("cudnnSetTensor4dDescriptor", |set: Four| unsafe {
-                set(tensor, FORMAT, self.data, n, channels, 1, 1)
+                set(tensor, FORMAT, self.data, images, depth, 1, 1)
             })?;
         }
         // SAFETY: a descriptor of this library; type and format stand the other way round here.
         self.cudnn.call("cudnnSetFilter4dDescriptor", |set: Four| unsafe {
-            set(self.w, self.data, FORMAT, m, k, 1, 1)
+            set(self.w, self.data, FORMAT, filters, channels, 1, 1)
         })?;
         let mut bytes = 0;
         self.cudnn.call("cudnnGetConvolutionForwardWorkspaceSize", |ask: Size| {
             // SAFETY: descriptors of this library; it writes one size.
             unsafe {
                 let (x, w, y) = (self.x, self.w, self.y);
-                ask(self.handle, x, w, self.convolution, y, ALGORITHM, &raw mut bytes)
+                ask(self.handle, x, w, self.settings, y, ALGORITHM, &raw mut bytes)
             }
         })?;
         Ok(bytes)
@@ -200,7 +200,7 @@ impl Backend for Convolution<'_> {
                         device(b),
                         self.w,
                         device(a),
-                        self.convolution,
+                        self.settings,
                         ALGORITHM,
                         device(workspace.at()),
                         bytes,
@@ -214,12 +214,16 @@ impl Backend for Convolution<'_> {
     }
 
     fn explain(&self, err: &CudaError, name: String) -> Check {
-        let unsupported = err.call.starts_with("cudnn") && err.status.is_some_and(is_unsupported);
-        if !unsupported {
+        let status = err.status.filter(|_| err.call.starts_with("cudnn"));
+        let Some(status) = status.filter(|status| is_unsupported(*status)) else {
             return explain(err, name);
-        }
-        let word = self.dtype.word();
-        let text = format!("this cuDNN has no such convolution in {word}: {err}");
+        };
+        let text = format!(
+            "this cuDNN has no such convolution in {}: {} returns {status}, {}",
+            self.dtype.word(),
+            err.call,
+            err.text
+        );
         // Every cuDNN has one in fp32.
         if self.dtype == Dtype::Fp32 {
             Check::skip(name, Code::Unknown, text)
