@@ -40,8 +40,8 @@ pub fn run(job: &Job, tell: &mut Teller<'_>) {
     let given = asked(job).to_string();
     let named = job.python.iter().map(|path| path.as_os_str());
     let usual = ["python3", "python"].map(OsStr::new).into_iter();
-    let mut names = named.chain(usual.filter(|_| job.python.is_none()));
-    let started = names.find_map(|name| match start(name, &given) {
+    let mut interpreters = named.chain(usual.filter(|_| job.python.is_none()));
+    let started = interpreters.find_map(|name| match start(name, &given) {
         Err(err) if err.kind() == io::ErrorKind::NotFound && job.python.is_none() => None,
         started => Some((name, started)),
     });

@@ -27,6 +27,12 @@ pub(super) struct Nccl {
 /// One end of the connection: a `ncclComm_t`.
 pub(super) type Comm = *mut c_void;
 
+// Functions, as nccl.h declares them.
+type Connect = unsafe extern "C" fn(*mut Comm, c_int, *const c_int) -> c_int;
+type Get = unsafe extern "C" fn(Comm, *mut c_int) -> c_int;
+type Words = unsafe extern "C" fn(c_int) -> *const c_char;
+type Last = unsafe extern "C" fn(Comm) -> *const c_char;
+
 impl Nccl {
     /// Loads it as torch's own loader does.
     pub(super) fn load(path: &Path) -> Result<Self> {
@@ -52,7 +58,6 @@ impl Nccl {
         let indices: Vec<c_int> = devices.iter().map(|device| device.cast_signed()).collect();
         let mut comms: Vec<Comm> = vec![ptr::null_mut(); indices.len()];
         let number = c_int::try_from(indices.len()).unwrap_or(c_int::MAX);
-        type Connect = unsafe extern "C" fn(*mut Comm, c_int, *const c_int) -> c_int;
         // SAFETY: as many ends are written, and indices read, as the number says.
         self.call("ncclCommInitAll", |connect: Connect| unsafe {
             connect(comms.as_mut_ptr(), number, indices.as_ptr())
@@ -90,7 +95,6 @@ impl Nccl {
     /// What went wrong behind the calls, on the way.
     pub(super) fn asynchronous(&self, comm: Comm) -> Result<()> {
         let mut status: c_int = 0;
-        type Get = unsafe extern "C" fn(Comm, *mut c_int) -> c_int;
         // SAFETY: it writes one integer; an end that is open.
         self.call("ncclCommGetAsyncError", |get: Get| unsafe { get(comm, &raw mut status) })?;
         self.judged("ncclCommGetAsyncError", status)
@@ -107,8 +111,6 @@ impl Nccl {
         if status == 0 {
             return Ok(());
         }
-        type Words = unsafe extern "C" fn(c_int) -> *const c_char;
-        type Last = unsafe extern "C" fn(Comm) -> *const c_char;
         // SAFETY: both give texts that live as long as the library. `ncclGetLastError` reads no end.
         let (words, last) = unsafe {
             (

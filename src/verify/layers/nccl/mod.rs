@@ -19,14 +19,12 @@ pub fn run(job: &Job, tell: &mut Teller<'_>) {
     if job.devices.len() < 2 {
         return tell.check(Check::not_needed("devices", "one device has nobody to talk to"));
     }
-    match &job.libraries.nccl {
-        Some(path) => prove(job, path, tell),
-        None => {
-            let text = "no torch of this image loads a NCCL: there is none to be proven";
-            let help = "the layer `static` says what is in the image";
-            tell.check(Check::skip("library", Code::Unknown, text).help(help));
-        }
-    }
+    let Some(path) = &job.libraries.nccl else {
+        let text = "no torch of this image loads a NCCL: there is none to be proven";
+        let help = "the layer `static` says what is in the image";
+        return tell.check(Check::skip("library", Code::Unknown, text).help(help));
+    };
+    prove(job, path, tell);
 }
 
 #[cfg(not(target_os = "linux"))]
