@@ -574,6 +574,7 @@ pub struct Doctor {
 
 /// `gpuseal verify`
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Verify {
     /// The image; it is run by a container engine of this host, with this very program inside.
     #[arg(required_unless_present_any = ["here", "files_only", "compare"], conflicts_with_all = ["here", "compare"])]

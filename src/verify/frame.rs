@@ -95,7 +95,7 @@ pub fn run(job: &Job, longest: Option<Duration>) -> Told {
     let spawned = program.and_then(|program| spawn(Command::new(program).arg(COMMAND), job));
     match spawned {
         Ok((child, lines)) => {
-            let end = listen(child, lines, longest, |line| match line {
+            let end = listen(child, &lines, longest, |line| match line {
                 Line::Check(check) => checks.push(*check),
                 Line::Device(told) => device = Some(*told),
                 Line::Phase { .. } | Line::Done => (),
@@ -167,7 +167,7 @@ fn spawn(command: &mut Command, job: &Job) -> std::io::Result<(Child, mpsc::Rece
 /// Takes lines until the child has ended or stays away for too long; what has to be said of its end.
 fn listen(
     mut child: Child,
-    lines: mpsc::Receiver<Heard>,
+    lines: &mpsc::Receiver<Heard>,
     longest: Option<Duration>,
     mut take: impl FnMut(Line),
 ) -> Option<Check> {
@@ -261,7 +261,7 @@ mod tests {
         let (child, lines) =
             spawn(Command::new("sh").args(["-c", script]), &job).expect("a shell starts");
         let mut checks = Vec::new();
-        let end = listen(child, lines, longest, |line| {
+        let end = listen(child, &lines, longest, |line| {
             if let Line::Check(check) = line {
                 checks.push(*check);
             }

@@ -216,12 +216,6 @@ impl Gpu {
 
     /// Loads a module: PTX text with a zero at its end, which the driver compiles, or a cubin.
     pub fn module(&self, image: &[u8]) -> Result<Module<'_>> {
-        // `CU_JIT_ERROR_LOG_BUFFER` and its size: what the compiler has to say.
-        let mut log = [0_u8; 4096];
-        let mut options: [c_int; 2] = [5, 6];
-        let mut values: [*mut c_void; 2] =
-            [log.as_mut_ptr().cast(), ptr::without_provenance_mut(log.len() - 1)];
-        let mut module: *mut c_void = ptr::null_mut();
         type Load = unsafe extern "C" fn(
             *mut *mut c_void,
             *const c_void,
@@ -229,6 +223,12 @@ impl Gpu {
             *mut c_int,
             *mut *mut c_void,
         ) -> c_int;
+        // `CU_JIT_ERROR_LOG_BUFFER` and its size: what the compiler has to say.
+        let mut log = [0_u8; 4096];
+        let mut options: [c_int; 2] = [5, 6];
+        let mut values: [*mut c_void; 2] =
+            [log.as_mut_ptr().cast(), ptr::without_provenance_mut(log.len() - 1)];
+        let mut module: *mut c_void = ptr::null_mut();
         // SAFETY: the image is PTX that ends with a zero, or an ELF file that tells its own length; two
         // options and as many values, and the log has its length said.
         let loaded = self.call("cuModuleLoadDataEx", |load: Load| unsafe {
@@ -276,7 +276,6 @@ impl Gpu {
         block: [u32; 3],
         params: &mut [*mut c_void],
     ) -> Result<()> {
-        #[allow(clippy::type_complexity, reason = "as cuda.h declares it")]
         type Launch = unsafe extern "C" fn(
             *mut c_void,
             c_uint,

@@ -147,13 +147,12 @@ pub fn verify(
 fn first(verification: &mut Verification, check: Check) {
     let layers = &mut verification.layers;
     let driver = layers.iter_mut().find(|ran| ran.layer == Layer::Driver && ran.device.is_none());
-    match driver {
-        Some(ran) => ran.checks.insert(0, check),
-        None => {
-            let at = layers.iter().position(|ran| ran.layer > Layer::Driver);
-            let ran = Ran { layer: Layer::Driver, device: None, seconds: 0.0, checks: vec![check] };
-            layers.insert(at.unwrap_or(layers.len()), ran);
-        }
+    if let Some(ran) = driver {
+        ran.checks.insert(0, check);
+    } else {
+        let at = layers.iter().position(|ran| ran.layer > Layer::Driver);
+        let ran = Ran { layer: Layer::Driver, device: None, seconds: 0.0, checks: vec![check] };
+        layers.insert(at.unwrap_or(layers.len()), ran);
     }
 }
 

@@ -86,7 +86,7 @@ fn here(
     let asked = asked(args, subject.mode, target);
     let (subject, before) = session::before(&asked, subject, &image, files, matrix);
     let mut hear = |_: &_| ();
-    session::run(&asked, subject, &image, before, &mut hear)
+    session::run(&asked, subject, &image, &before, &mut hear)
 }
 
 /// The target that the image is held against, with the digest of its lock.
