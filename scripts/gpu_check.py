@@ -23,13 +23,17 @@ WRONG = r"""
 typedef int (*matmul)(void *, void *, const void *, const void *, void *, const void *, void *, const void *, const void *, void *, void *,
                       void *, const void *, void *, size_t, void *);
 typedef int (*fill)(unsigned long long, unsigned char, size_t, void *);
+typedef int (*fill_now)(unsigned long long, unsigned char, size_t);
 
 int cublasLtMatmul(void *h, void *op, const void *alpha, const void *a, void *la, const void *b, void *lb, const void *beta, const void *c,
                    void *lc, void *d, void *ld, const void *algo, void *space, size_t size, void *stream) {
   matmul real = (matmul)dlsym(RTLD_NEXT, "cublasLtMatmul");
-  fill set = (fill)dlsym(dlopen("libcuda.so.1", RTLD_NOW), "cuMemsetD8Async");
+  void *driver = dlopen("libcuda.so.1", RTLD_NOW);
+  fill set = (fill)dlsym(driver, "cuMemsetD8Async");
+  fill_now set_now = (fill_now)dlsym(driver, "cuMemsetD8_v2");
   int status = real(h, op, alpha, a, la, b, lb, beta, c, lc, d, ld, algo, space, size, stream);
   if (status == 0 && set) set((unsigned long long)d + 64, 0x55, 1, stream);
+  else if (status == 0) set_now((unsigned long long)d + 64, 0x55, 1);
   return status;
 }
 """
@@ -70,10 +74,8 @@ def plant(folder):
     source.write_text(WRONG)
     # The name to need comes from an empty library, because the real one has the name that it is to lose.
     subprocess.run(["cc", "-shared", f"-Wl,-soname,{real}", "-o", folder / real, "-x", "c", os.devnull], check=True)
-    subprocess.run(
-        ["cc", "-O1", "-shared", "-fPIC", f"-Wl,-soname,{library.name}", "-Wl,-rpath,$ORIGIN", "-o", library, source, "-ldl", "-Wl,--no-as-needed", folder / real],
-        check=True,
-    )
+    names = [f"-Wl,-soname,{library.name}", "-Wl,-rpath,$ORIGIN", "-Wl,--no-as-needed"]
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", *names, "-o", library, source, "-ldl", folder / real], check=True)
 
 
 def linked(source, target, **_):

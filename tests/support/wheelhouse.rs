@@ -11,6 +11,7 @@
 //! `root/bin/python3` starts the machine's own Python 3 with the environment's folder of packages on its path,
 //! under the environment's own name: `import torch` there reads what was put into `torch/__init__.py`.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -144,6 +145,7 @@ pub(crate) fn environment(folder: &Path) -> Environment {
 
 impl Environment {
     /// Writes a gpuseal.lock that the environment answers to, and reads it.
+    #[allow(clippy::unused_self, reason = "it is the lock of this environment")]
     pub(crate) fn lock(&self, project: &Path) -> Target {
         let args = "lock --offline --torch 2.9.1 --cuda cu128 --gpu h100 --driver 570.86.15 --python 3.12 \
                     --platform linux/amd64 --os glibc:2.28 --no-project --no-images";
@@ -184,7 +186,7 @@ impl Environment {
             for path in files(&self.site.join(&own)) {
                 let bytes = fs_err::read(&path).expect("a file");
                 let inside = path.strip_prefix(&self.site).expect("below it").display();
-                lines += &format!("{inside},sha256={},{}\n", digest(&bytes), bytes.len());
+                let _ = writeln!(lines, "{inside},sha256={},{}", digest(&bytes), bytes.len());
             }
             write(&self.site, &format!("{info}/RECORD"), lines);
         }

@@ -149,11 +149,11 @@ fn first(verification: &mut Verification, check: Check) {
     let driver = layers.iter_mut().find(|ran| ran.layer == Layer::Driver && ran.device.is_none());
     if let Some(ran) = driver {
         ran.checks.insert(0, check);
-    } else {
-        let at = layers.iter().position(|ran| ran.layer > Layer::Driver);
-        let ran = Ran { layer: Layer::Driver, device: None, seconds: 0.0, checks: vec![check] };
-        layers.insert(at.unwrap_or(layers.len()), ran);
+        return;
     }
+    let at = layers.iter().position(|ran| ran.layer > Layer::Driver).unwrap_or(layers.len());
+    layers
+        .insert(at, Ran { layer: Layer::Driver, device: None, seconds: 0.0, checks: vec![check] });
 }
 
 /// What the program inside found wrong with its flags: they were ours.

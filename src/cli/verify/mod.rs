@@ -4,7 +4,7 @@ mod compare;
 mod engine;
 mod reports;
 
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::verify::frame::Teller;
 use crate::verify::numerics::Dtype;
 use crate::verify::plan::Job;
 use crate::verify::session::{self, Asked};
-use crate::verify::{Layer, Mode, Subject, Verdict, Verification, image, layers};
+use crate::verify::{Layer, Mode, Ran, Subject, Verdict, Verification, image, layers};
 
 /// Longest job that is read.
 const LONGEST: u64 = 1 << 20;
@@ -78,14 +78,19 @@ fn here(
     args: &Verify,
     matrix: &Matrix,
     locked: Option<&(String, Target)>,
-    _output: &Output,
+    output: &Output,
 ) -> Verification {
     let subject = subject(args, locked);
     let target = locked.map(|(_, target)| target);
     let (image, files) = image::look(args.env.as_deref(), target);
     let asked = asked(args, subject.mode, target);
     let (subject, before) = session::before(&asked, subject, &image, files, matrix);
-    let mut hear = |_: &_| ();
+    // Whoever sits before it sees that it goes on.
+    let mut hear = |ran: &Ran| {
+        if std::io::stderr().is_terminal() {
+            output.talk(format_args!("{}: {}", ran.layer.title(), ran.outcome().word()));
+        }
+    };
     session::run(&asked, subject, &image, &before, &mut hear)
 }
 
