@@ -96,7 +96,7 @@ impl Told {
             if let Some(check) = value.get("check") {
                 told.checks.push(serde_json::from_value(check.clone()).expect("a check"));
             } else if let Some(phase) = value.get("phase") {
-                told.phase = phase["name"].as_str().expect("a name").to_owned();
+                phase["name"].as_str().expect("a name").clone_into(&mut told.phase);
                 if enough(&told.phase) {
                     break;
                 }

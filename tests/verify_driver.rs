@@ -342,6 +342,7 @@ fn two_libcudas_in_one_process_are_a_failure() {
 const DEVICE: &str = "GPUSEAL_TEST_CLOCKS_OF";
 
 #[test]
+#[allow(clippy::print_stdout, reason = "what the child of the test tells it")]
 fn clocks_are_sampled_of_the_very_device_and_hold_nobody_up() {
     use gpuseal::verify::clocks::Clocks;
     if let Ok(device) = std::env::var(DEVICE) {

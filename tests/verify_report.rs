@@ -187,7 +187,7 @@ struct Element {
 impl Element {
     fn get(&self, name: &str) -> &str {
         let found = self.attributes.iter().find(|(own, _)| own == name);
-        found.map(|(_, value)| value.as_str()).unwrap_or_else(|| panic!("{name} of {self:?}"))
+        found.map_or_else(|| panic!("{name} of {self:?}"), |(_, value)| value.as_str())
     }
 
     fn count(&self, name: &str) -> usize {
@@ -324,7 +324,7 @@ fn metrics(text: &str) -> Vec<(String, f64)> {
     for line in text.strip_suffix('\n').expect("a last line end").split('\n') {
         assert!(!line.chars().any(char::is_control), "{line:?}");
         if let Some(help) = line.strip_prefix("# HELP ") {
-            current = help.split_once(' ').expect("words").0.to_owned();
+            help.split_once(' ').expect("words").0.clone_into(&mut current);
             assert!(told.insert(current.clone()), "{current} twice");
             continue;
         }
@@ -488,6 +488,9 @@ fn of<'d>(document: &'d mut Value, layer: &str, name: &str) -> &'d mut Value {
     checks.find(|c| c["layer"] == layer && c["check"] == name).expect(name)
 }
 
+/// What is changed, and then the exit, the code, its severity and words of the comparison.
+type Case<'c> = (&'c dyn Fn(&mut Value), i32, &'c str, &'c str, &'c [&'c str]);
+
 #[test]
 fn two_reports_are_compared() {
     let (code, said, document) = compared(|_| ());
@@ -498,12 +501,11 @@ fn two_reports_are_compared() {
         ),
         "{said}"
     );
-    type Case<'c> = (&'c dyn Fn(&mut Value), i32, &'c str, &'c str, &'c [&'c str]);
     let cases: &[Case<'_>] = &[
         (
             &|d| {
                 of(d, "cublas", "bf16.exact-integer")["numbers"]["sha256_1024x1024x1024"] =
-                    json!("other")
+                    json!("other");
             },
             1,
             "wrong-result",

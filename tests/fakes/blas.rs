@@ -402,7 +402,7 @@ pub unsafe extern "C" fn cublasLtMatmul(
     let scales = (*desc.cast::<Desc>()).scales;
     let one = |at: &u64| {
         let at: *const f32 = ptr::with_exposed_provenance(usize::try_from(*at).expect("64 bits"));
-        at.is_null() || at.read() == 1.0
+        at.is_null() || at.read().to_bits() == 1.0_f32.to_bits()
     };
     if !scales.iter().all(one) || !is_one(product.0, alpha, beta) {
         return INVALID_VALUE;

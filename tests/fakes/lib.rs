@@ -6,6 +6,7 @@
 #![allow(
     clippy::missing_safety_doc,
     clippy::missing_panics_doc,
+    clippy::many_single_char_names,
     missing_docs,
     reason = "as NVIDIA's headers declare them"
 )]
