@@ -11,11 +11,12 @@ use textwrap::core::display_width;
 const COLUMNS: usize = 100;
 
 /// Names of pictures, and what is typed.
-const PICTURES: [(&str, &str); 4] = [
+const PICTURES: [(&str, &str); 5] = [
     ("resolve", "resolve --project examples/mixed-fleet --target edge"),
     ("error", "check --torch 2.6.0+cu124 --gpu rtx5090 --driver 570.86.16"),
     ("doctor", "doctor --facts docs/broken/cpu-wheel.json"),
     ("diagnose", "diagnose docs/broken/blackwell.log"),
+    ("verify", "verify --replay docs/broken/flipped-bit.json"),
 ];
 
 const fn rgb(value: u32) -> anstyle::RgbColor {

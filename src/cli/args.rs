@@ -577,10 +577,10 @@ pub struct Doctor {
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Verify {
     /// The image; it is run by a container engine of this host, with this very program inside.
-    #[arg(required_unless_present_any = ["here", "files_only", "compare"], conflicts_with_all = ["here", "compare"])]
+    #[arg(required_unless_present_any = ["here", "files_only", "compare", "replay"], conflicts_with_all = ["here", "compare", "replay"])]
     pub image: Option<String>,
     /// Verify the environment that this program runs in: inside a container, or a machine's own torch.
-    #[arg(long, conflicts_with_all = ["compare"])]
+    #[arg(long, conflicts_with_all = ["compare", "replay"])]
     pub here: bool,
     /// Look at files and versions alone; needs no GPU. Of an image where one is named, else of this
     /// environment.
@@ -589,6 +589,9 @@ pub struct Verify {
     /// Compare two reports of earlier runs (JSON), of the same image on two machines or over time.
     #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], conflicts_with_all = ["junit", "prometheus", "attest"])]
     pub compare: Option<Vec<PathBuf>>,
+    /// Say the report of an earlier run (JSON) again, in any voice; nothing is run.
+    #[arg(long, value_name = "REPORT.json", conflicts_with_all = ["compare", "print_command"])]
+    pub replay: Option<PathBuf>,
     /// Folder of the project whose gpuseal.lock the image is held against.
     #[arg(long, default_value = ".", value_name = "DIR")]
     pub project: PathBuf,

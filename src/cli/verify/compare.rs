@@ -32,7 +32,11 @@ pub fn run(a: &Path, b: &Path, matrix: &Matrix, output: &Output) -> Result<Exit,
     Ok(exit)
 }
 
-fn side(path: &Path) -> Result<Side, Error> {
+/// Reads a report of an earlier run.
+///
+/// # Errors
+/// It cannot be read, or is none.
+pub fn side(path: &Path) -> Result<Side, Error> {
     let mut text = String::new();
     fs_err::File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
     let name = path.display().to_string();

@@ -38,6 +38,11 @@ pub fn run(
     if let Some([a, b]) = args.compare.as_deref() {
         return compare::run(a, b, matrix, output);
     }
+    if let Some(file) = &args.replay {
+        reports::check(args, output)?;
+        let verification = compare::side(file)?.reading.verification;
+        return answer(args, &verification, matrix, output);
+    }
     if args.print_command {
         // What a container will find is not known here.
         let locked = if args.image.is_some() { locked(args)? } else { None };
