@@ -50,11 +50,10 @@ pub fn before(
     asked: &Asked,
     mut subject: Subject,
     image: &Image,
-    files: Vec<Check>,
+    files: Option<Ran>,
     matrix: &Matrix,
 ) -> (Subject, Before) {
-    let files = Ran { layer: Layer::Static, device: None, seconds: 0.0, checks: files };
-    let mut ran = if files.checks.is_empty() { Vec::new() } else { vec![files] };
+    let mut ran: Vec<Ran> = files.into_iter().collect();
     subject.torch.clone_from(&image.torch);
     let (machine, devices) = before::machine(asked, &mut subject, matrix);
     ran.extend(machine);

@@ -87,8 +87,10 @@ fn here(
 ) -> Verification {
     let subject = subject(args, locked);
     let target = locked.map(|(_, target)| target);
-    let (image, files) = image::look(args.env.as_deref(), target);
     let asked = asked(args, subject.mode, target);
+    let look = image::Look::new(args.env.as_deref());
+    let image = look.image();
+    let files = asked.layers.contains(&Layer::Static).then(|| look.judged(target));
     let (subject, before) = session::before(&asked, subject, &image, files, matrix);
     // Whoever sits before it sees that it goes on.
     let mut hear = |ran: &Ran| {

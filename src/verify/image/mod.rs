@@ -8,10 +8,11 @@ mod record;
 mod versions;
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::Check;
+use super::{Check, Layer, Ran};
 use crate::domain::{Code, Order as _};
 use crate::host::{self, Facts, Python};
 use crate::lock::Target;
@@ -46,30 +47,52 @@ pub struct Image {
     pub libraries: Libraries,
 }
 
-/// Looks at the environment that this program runs in: what it holds, and how its files were judged, held against
-/// the target of a lock where there is one. `env` is an interpreter or the folder of an environment.
-pub fn look(env: Option<&Path>, target: Option<&Target>) -> (Image, Vec<Check>) {
-    let envs = env.into_iter().map(Path::to_owned).collect();
-    let facts = host::files(&host::Look { envs, ..host::Look::default() });
-    let seen = Seen::of(&facts);
-    let mut checks = drift::checks(&seen, &facts, target);
-    if seen.torch.is_some() {
-        let found = copies::loader(&seen);
-        let whole = !found.outcome.is_failure();
-        checks.push(found);
-        checks.push(copies::second(&seen, &facts));
-        checks.extend(record::check(&seen, target));
-        // A library that is broken or missing takes the process down with it, which says less.
-        if whole {
-            checks.extend(versions::checks(&seen, target));
-        } else {
-            let why = "not asked, because torch's libraries cannot all be loaded";
-            checks.push(Check::skip("library-versions", Code::Unknown, why));
-        }
+/// Looks at the environment that this program runs in. `env` is an interpreter or the folder of an environment.
+pub struct Look {
+    facts: Facts,
+}
+
+impl Look {
+    /// Reads which environments there are; no program is run, and no driver asked.
+    pub fn new(env: Option<&Path>) -> Self {
+        let envs = env.into_iter().map(Path::to_owned).collect();
+        Self { facts: host::files(&host::Look { envs, ..host::Look::default() }) }
     }
-    checks.extend(copies::driver(&facts));
-    checks.push(copies::env(&facts));
-    (seen.image(), checks)
+
+    /// What the environment holds.
+    pub fn image(&self) -> Image {
+        Seen::of(&self.facts).image()
+    }
+
+    /// How its files are judged, held against the target of a lock where there is one. Reads gigabytes.
+    pub fn judged(&self, target: Option<&Target>) -> Ran {
+        let start = Instant::now();
+        let checks = self.checks(target);
+        Ran { layer: Layer::Static, device: None, seconds: start.elapsed().as_secs_f64(), checks }
+    }
+
+    fn checks(&self, target: Option<&Target>) -> Vec<Check> {
+        let facts = &self.facts;
+        let seen = Seen::of(facts);
+        let mut checks = drift::checks(&seen, facts, target);
+        if seen.torch.is_some() {
+            let found = copies::loader(&seen);
+            let whole = !found.outcome.is_failure();
+            checks.push(found);
+            checks.push(copies::second(&seen, facts));
+            checks.extend(record::check(&seen, target));
+            // A library that is broken or missing takes the process down with it, which says less.
+            if whole {
+                checks.extend(versions::checks(&seen, target));
+            } else {
+                let why = "not asked, because torch's libraries cannot all be loaded";
+                checks.push(Check::skip("library-versions", Code::Unknown, why));
+            }
+        }
+        checks.extend(copies::driver(facts));
+        checks.push(copies::env(facts));
+        checks
+    }
 }
 
 /// The environment of an image, as its files tell.
