@@ -10,8 +10,10 @@ import warnings
 
 
 def tell(**facts):
-    # On a line of its own, whatever a library has printed before it.
-    sys.stdout.write("\n@gpuseal " + json.dumps(facts) + "\n")
+    # On a line of its own, whatever a library has printed before it. A path may hold bytes that are no text: they
+    # come as halves of surrogate pairs, which are no JSON.
+    line = json.dumps(facts, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
+    sys.stdout.write("\n@gpuseal " + json.dumps(json.loads(line)) + "\n")
     sys.stdout.flush()
 
 

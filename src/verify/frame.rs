@@ -34,21 +34,27 @@ pub const INSIDE: &str = "GPUSEAL_VERIFYING";
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Line {
-    Phase { name: String, seconds: f64 },
+    Phase {
+        name: String,
+        seconds: f64,
+    },
     Check(Box<Check>),
     Device(Box<Device>),
+    /// How many checks it has told: one whose line was torn by what a library prints is missed.
+    Told(usize),
     Done,
 }
 
 /// What a layer in a child tells its supervisor.
 pub struct Teller<'t> {
     out: &'t mut dyn FnMut(&str),
+    told: usize,
 }
 
 impl<'t> Teller<'t> {
     /// Over a function that writes a text to standard output, at once.
     pub fn new(out: &'t mut dyn FnMut(&str)) -> Self {
-        Self { out }
+        Self { out, told: 0 }
     }
 
     /// Enters a phase that may take so long. To be told before every call that may hang or crash.
@@ -58,6 +64,7 @@ impl<'t> Teller<'t> {
 
     /// A check that was made.
     pub fn check(&mut self, check: Check) {
+        self.told += 1;
         self.line(&Line::Check(Box::new(check)));
     }
 
@@ -68,6 +75,7 @@ impl<'t> Teller<'t> {
 
     /// It is through: whatever happens after this is no crash.
     pub fn done(&mut self) {
+        self.line(&Line::Told(self.told));
         self.line(&Line::Done);
     }
 
@@ -98,7 +106,7 @@ pub fn run(job: &Job, longest: Option<Duration>) -> Told {
             let end = listen(child, &lines, longest, |line| match line {
                 Line::Check(check) => checks.push(*check),
                 Line::Device(told) => device = Some(*told),
-                Line::Phase { .. } | Line::Done => (),
+                Line::Phase { .. } | Line::Told(_) | Line::Done => (),
             });
             checks.extend(end);
         }
@@ -174,6 +182,7 @@ fn listen(
     let within = |limit: Duration| longest.map_or(limit, |longest| limit.min(longest));
     let (mut phase, mut limit, mut done) = ("start".to_owned(), within(START), false);
     let mut end = Instant::now() + limit;
+    let (mut seen, mut told) = (0, None);
     loop {
         match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(Heard::Line(Line::Phase { name, seconds })) => {
@@ -185,22 +194,34 @@ fn listen(
                 // Drivers take their time to close, and some die of it: nothing is judged by that.
                 end = Instant::now() + Duration::from_secs(5);
             }
-            Ok(Heard::Line(line)) => take(line),
+            Ok(Heard::Line(Line::Told(count))) => told = Some(count),
+            Ok(Heard::Line(line)) => {
+                seen += usize::from(matches!(line, Line::Check(_)));
+                take(line);
+            }
             Ok(Heard::End(stderr)) => {
                 let status = waited(&mut child, Instant::now() + Duration::from_secs(5));
-                return (!done).then(|| crashed(&phase, status, &stderr));
+                return if done {
+                    lost(seen, told)
+                } else {
+                    Some(crashed(&phase, status, &stderr))
+                };
             }
             Err(RecvTimeoutError::Timeout) => {
                 let _ = child.kill();
                 // A process that waits inside the kernel cannot be killed: it is left behind, and said.
                 let gone =
                     waited(&mut child, Instant::now() + Duration::from_millis(500)).is_some();
-                return (!done).then(|| hung(&phase, limit, child.id(), gone));
+                return if done {
+                    lost(seen, told)
+                } else {
+                    Some(hung(&phase, limit, child.id(), gone))
+                };
             }
             Err(RecvTimeoutError::Disconnected) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return (!done).then(|| crashed(&phase, None, ""));
+                return if done { lost(seen, told) } else { Some(crashed(&phase, None, "")) };
             }
         }
     }
@@ -214,6 +235,16 @@ pub(super) fn waited(child: &mut Child, end: Instant) -> Option<ExitStatus> {
             _ => return None,
         }
     }
+}
+
+/// A check that was made and did not arrive may be the one that failed.
+fn lost(seen: usize, told: Option<usize>) -> Option<Check> {
+    (told != Some(seen)).then(|| {
+        let made = told.map_or_else(|| "an unknown number".to_owned(), |told| told.to_string());
+        let text = format!("the layer has made {made} of checks, and {seen} arrived");
+        Check::skip("process", Code::Unknown, text)
+            .help("a library of the image prints between the lines of this program: run it again")
+    })
 }
 
 fn hung(phase: &str, limit: Duration, id: u32, gone: bool) -> Check {
@@ -281,8 +312,9 @@ mod tests {
     fn what_is_told_counts_whatever_the_library_prints() {
         let check = Check::pass("one", "fine").number("tflops", 1.5);
         let script = format!(
-            "echo noise; {}{}printf 'half a line'; exit 0",
+            "echo noise; {}{}{}printf 'half a line'; exit 0",
             line(&Line::Check(Box::new(check.clone()))),
+            line(&Line::Told(1)),
             line(&Line::Done)
         );
         assert_eq!(shell(&script, None), (vec![check], None));
@@ -314,6 +346,20 @@ mod tests {
 
     #[test]
     fn dying_while_it_closes_is_no_crash() {
-        assert_eq!(shell(&format!("{}kill -SEGV $$", line(&Line::Done)), None).1, None);
+        let script = format!("{}{}kill -SEGV $$", line(&Line::Told(0)), line(&Line::Done));
+        assert_eq!(shell(&script, None).1, None);
+    }
+
+    #[test]
+    fn a_check_that_did_not_arrive_is_missed() {
+        let check = line(&Line::Check(Box::new(Check::pass("one", "fine"))));
+        let torn = check.replace("echo '", "echo 'a library says{");
+        let script = format!("{check}{torn}{}{}", line(&Line::Told(2)), line(&Line::Done));
+        let (checks, end) = shell(&script, None);
+        let end = end.expect("an end");
+        assert_eq!((checks.len(), end.outcome, end.optional), (1, Outcome::Skip, false));
+        // So is all that should have come before a last word that comes from elsewhere.
+        let (_, end) = shell(&format!("{check}{}", line(&Line::Done)), None);
+        assert_eq!(end.expect("an end").outcome, Outcome::Skip);
     }
 }

@@ -176,8 +176,12 @@ struct Heard<'h, 't> {
 
 impl Heard<'_, '_> {
     fn line(&mut self, line: &str) {
-        let told = line.strip_prefix(MARK).and_then(|line| line.parse::<Value>().ok());
-        let Some(mut told) = told else { return };
+        let Some(line) = line.strip_prefix(MARK) else { return };
+        let Ok(mut told) = line.parse::<Value>() else {
+            // It may be the check that failed.
+            let text = format!("a line of the program cannot be read, in {}", self.phase);
+            return self.tell.check(Check::skip("program", Code::Unknown, text));
+        };
         if let Some(phase) = told["phase"].as_str() {
             let seconds = told["seconds"].as_f64().unwrap_or_default();
             self.tell.phase(phase, Duration::try_from_secs_f64(seconds).unwrap_or(START));
