@@ -26,6 +26,9 @@ INTEGERS = {
 # The first compute capability whose tensor cores have it; others torch computes without.
 SINCE = {"tf32": (8, 0), "bf16": (8, 0), "e4m3": (8, 9), "int8": (7, 5)}
 
+# What torch says of fp8 and int8 that it, or its cuBLAS, has not on a device: fp8 came to 8.9 after it came to 9.0.
+REFUSED = ["only supported on", "only supported for", "not compiled for", "CUBLAS_STATUS_NOT_SUPPORTED"]
+
 # What CUDA, its libraries and torch say, in small letters, and the code of it.
 KNOWN = [
     ("no kernel image is available", "arch-not-in-binary"),
@@ -143,16 +146,23 @@ class Device:
     def multiply(self, dtype, a, b, out=None):
         """A times B transposed, as torch's users call it."""
         torch = self.torch
+        if dtype in ("int8", "e4m3"):
+            try:
+                return self.multiply_bytes(dtype, a, b, out)
+            except RuntimeError as error:
+                if any(part in str(error) for part in REFUSED):
+                    raise NotNeeded(f"this torch multiplies no {dtype} on this device: {words(error)}")
+                raise
+        return torch.matmul(a, b.t(), out=out) if out is not None else torch.matmul(a, b.t())
+
+    def multiply_bytes(self, dtype, a, b, out):
+        torch = self.torch
         if dtype == "int8":
             return torch._int_mm(a, b.t(), out=out) if out is not None else torch._int_mm(a, b.t())
-        if dtype == "e4m3":
-            one = torch.ones((), dtype=torch.float32, device=self.name)
-            result = torch._scaled_mm(
-                a, b.t(), scale_a=one, scale_b=one, out_dtype=torch.bfloat16
-            )
-            # Until 2.4 it gave the largest value as well.
-            return result[0] if isinstance(result, tuple) else result
-        return torch.matmul(a, b.t(), out=out) if out is not None else torch.matmul(a, b.t())
+        one = torch.ones((), dtype=torch.float32, device=self.name)
+        result = torch._scaled_mm(a, b.t(), scale_a=one, scale_b=one, out_dtype=torch.bfloat16)
+        # Until 2.4 it gave the largest value as well.
+        return result[0] if isinstance(result, tuple) else result
 
     def precise(self, dtype):
         high = dtype == "tf32"
@@ -277,8 +287,9 @@ class Device:
         w = torch.tensor(integers(1, 8 * 8 * 3 * 3, 7, 1, 4), dtype=torch.float32)
         x, w = x.reshape(1, 8, 16, 16), w.reshape(8, 8, 3, 3)
         conv = torch.nn.functional.conv2d
-        want = conv(x.double(), w.double(), padding=1)
-        got = conv(x.to(self.name), w.to(self.name), padding=1).cpu().double()
+        # Of steps of two there is no convolution by Winograd or Fourier, whose results are no whole numbers.
+        want = conv(x.double(), w.double(), padding=1, stride=2)
+        got = conv(x.to(self.name), w.to(self.name), padding=1, stride=2).cpu().double()
         if not torch.equal(got, want):
             wrong = int((got != want).sum())
             text = f"{wrong} of {want.numel()} elements of torch's convolution are not the integers"
@@ -406,7 +417,14 @@ def missing():
 def compiled(torch, device, job):
     if not hasattr(torch, "compile"):
         raise NotNeeded(f"torch {torch.__version__} has no torch.compile")
-    with tempfile.TemporaryDirectory() as folder:
+    try:
+        place = tempfile.TemporaryDirectory()
+    except OSError as error:
+        text = f"torch.compile writes its code into a folder, and none can be made: {words(error)}"
+        if job["compiles"]:
+            raise Wrong("compiler-missing", text, "let the container write to /tmp: `--tmpfs /tmp:exec`")
+        raise NotNeeded(text + "; the lock does not promise it")
+    with place as folder:
         # Nothing of an earlier run is taken, and nothing is left behind.
         tempfile.tempdir = folder
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = os.path.join(folder, "inductor")
@@ -440,6 +458,9 @@ def libraries(job):
     for path in files:
         name, _, version = os.path.basename(path).partition(".so.")
         by_name.setdefault(name, []).append(path)
+        # Below WSL a first libcuda loads the one of Windows' driver.
+        if name == "libcuda" and "/wsl/" in path:
+            continue
         # Two of one name and version; the driver's own carry its version, and there is one of each.
         major = "" if name == "libcuda" else version.partition(".")[0]
         copies.setdefault((name, major), []).append(path)
