@@ -47,6 +47,12 @@ fn prove(job: &Job, path: &Path, tell: &mut Teller<'_>) {
 
     const CALL: Duration = Duration::from_mins(1);
 
+    // torch's cuBLAS is in the process before its cuDNN, which takes that one by name and has no way to it of its
+    // own. Whether it is sound L3 says.
+    for library in [&job.libraries.cublas_lt, &job.libraries.cublas].into_iter().flatten() {
+        tell.phase(format!("dlopen of {}", library.display()), Duration::from_mins(3));
+        let _ = Cudnn::load(library);
+    }
     // Its files have 600 MB and may lie on a disk that is far away.
     tell.phase(format!("dlopen of {}", path.display()), Duration::from_mins(3));
     let cudnn = match Cudnn::load(path) {
