@@ -297,7 +297,8 @@ fn fp32_that_drops_bits_is_not_fp32_and_tf32_that_keeps_them_is_not_tf32() {
     let machine = Machine::new(&[Dtype::Fp32, Dtype::Tf32]);
     let told = machine.tell("result=wrong-arithmetic");
     told.has("fp32.arithmetic", Outcome::Fail, "wrong-result", "");
-    told.has("tf32.arithmetic", Outcome::Fail, "wrong-result", "");
+    // It is allowed to, and no number is wrong.
+    told.has("tf32.arithmetic", Outcome::Warn, "slow", "tensor cores did not run");
 }
 
 #[test]

@@ -65,7 +65,9 @@ pub fn probes(dtype: Dtype, output: Output, rng: &mut Rng) -> Vec<Probe> {
     ];
     if dtype == Dtype::Tf32 {
         // Held as single precision, with one bit that tf32 has not.
-        let case = Case::of(Dtype::Fp32, SHAPE, odd(SHAPE.m, 2049, rng), signs(SHAPE.n, rng), 0);
+        // Large enough that a library takes tensor cores for it: small ones it may multiply without.
+        let shape = Shape { m: 256, n: 256, ..SHAPE };
+        let case = Case::of(Dtype::Fp32, shape, odd(shape.m, 2049, rng), signs(shape.n, rng), 0);
         let mut probe = Probe {
             case,
             expected: Expected::Inexact,

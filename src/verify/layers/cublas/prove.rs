@@ -105,6 +105,10 @@ impl Backend for Prover<'_> {
         })
     }
 
+    fn may_be_finer(&self) -> bool {
+        true
+    }
+
     fn explain(&self, err: &CudaError, name: String) -> Check {
         explain(err, name)
     }
