@@ -21,6 +21,8 @@ pub struct Asked {
     pub devices: Vec<u32>,
     /// Data types.
     pub dtypes: Vec<Dtype>,
+    /// Somebody has named them: one that nothing here multiplies is then missing.
+    pub named: bool,
     /// Measure the speed as well.
     pub speed: bool,
     /// Longest that a phase of a child may take; `None`: what the phase itself allows.
@@ -79,11 +81,14 @@ pub fn run(
         seconds: 0.0,
     };
     all.layers.iter().for_each(&mut *hear);
-    let listed: Vec<u32> = if asked.devices.is_empty() {
-        before.devices.iter().map(|device| device.index).collect()
-    } else {
-        asked.devices.clone()
-    };
+    let mut listed: Vec<u32> = Vec::new();
+    let shown = before.devices.iter().map(|device| device.index);
+    for index in if asked.devices.is_empty() { shown.collect() } else { asked.devices.clone() } {
+        // NCCL takes no device twice, and no proof needs it.
+        if !listed.contains(&index) {
+            listed.push(index);
+        }
+    }
     all.devices.retain(|device| listed.contains(&device.index));
     for layer in Layer::ALL.iter().copied().filter(|layer| asked.layers.contains(layer)) {
         let jobs: Vec<Option<u32>> = match layer {
@@ -132,13 +137,67 @@ pub fn run(
                 all.devices.push(device);
                 all.devices.order_by_key(|device| device.index);
             }
-            push(&mut all, hear, told.ran);
+            let mut ran = told.ran;
+            ran.checks.extend(untold(&ran, &asked.dtypes));
+            push(&mut all, hear, ran);
         }
+    }
+    for ran in unproven(asked, &all.layers) {
+        push(&mut all, hear, ran);
     }
     all.verdict = verdict(&all.layers);
     let earlier: f64 = before.ran.iter().map(|ran| ran.seconds).sum();
     all.seconds = earlier + start.elapsed().as_secs_f64();
     all
+}
+
+/// Data types of which a layer tells nothing at all, though nothing has kept it from it.
+fn untold(ran: &Ran, dtypes: &[Dtype]) -> Vec<Check> {
+    let told = |dtype: &Dtype| {
+        let is = |part: &str| part.split('-').next() == Some(dtype.word());
+        ran.checks.iter().any(|check| check.name.split('.').any(is))
+    };
+    if !matches!(ran.layer, Layer::Cublas | Layer::Cudnn | Layer::Torch)
+        || matches!(ran.outcome(), Outcome::Skip | Outcome::Fail | Outcome::Hang | Outcome::Crash)
+    {
+        return Vec::new();
+    }
+    let missing = dtypes.iter().filter(|dtype| !told(dtype));
+    missing
+        .map(|dtype| {
+            let text = format!("the layer told nothing of {}", dtype.word());
+            Check::skip(dtype.word(), Code::Unknown, text)
+        })
+        .collect()
+}
+
+/// Data types that somebody has named, and that no layer has multiplied: the card or the libraries have not got
+/// them, which is no proof.
+fn unproven(asked: &Asked, layers: &[Ran]) -> Vec<Ran> {
+    let multiply = [Layer::Cublas, Layer::Torch, Layer::Cudnn, Layer::Kernel];
+    let Some(layer) = multiply.into_iter().find(|layer| asked.layers.contains(layer)) else {
+        return Vec::new();
+    };
+    if !asked.named || verdict(layers) != Verdict::Proven {
+        return Vec::new();
+    }
+    let proven = |dtype: &Dtype| {
+        let of = |check: &Check| {
+            let rest = check.name.strip_suffix(".exact-integer")?;
+            let word = rest.rsplit('.').next()?.split('-').next()?;
+            (word == dtype.word() && check.outcome == Outcome::Pass).then_some(())
+        };
+        layers.iter().flat_map(|ran| &ran.checks).any(|check| of(check).is_some())
+    };
+    let missing = asked.dtypes.iter().filter(|dtype| !proven(dtype));
+    missing
+        .map(|dtype| {
+            let word = dtype.word();
+            let text = format!("{word} was asked for by name, and nothing here has multiplied it");
+            let check = Check::skip(format!("{word}.asked"), Code::Unknown, text);
+            single(layer, None, check.help(format!("leave {word} out of --dtype")))
+        })
+        .collect()
 }
 
 fn push(all: &mut Verification, hear: &mut dyn FnMut(&Ran), ran: Ran) {
@@ -210,5 +269,42 @@ mod tests {
         let failed = Check::fail("c", Code::Slow, "");
         assert_eq!(verdict(&ran(vec![skipped, failed])), Verdict::Failed);
         assert_eq!(verdict(&ran(vec![Check::not_needed("d", "")])), Verdict::Unproven);
+    }
+
+    #[test]
+    fn a_data_type_that_is_named_is_multiplied_or_not_proven() {
+        let dtypes = vec![Dtype::Bf16, Dtype::E4m3];
+        let ran = |checks| Ran { layer: Layer::Cublas, device: Some(0), seconds: 0.0, checks };
+        let (pass, without) =
+            (Check::pass("bf16.exact-integer", ""), Check::not_needed("e4m3", "too old"));
+        let missing = |ran: &Ran| -> Vec<String> {
+            untold(ran, &dtypes).into_iter().map(|check| check.name).collect()
+        };
+        let half = missing(&ran(vec![pass.clone()]));
+        assert_eq!(half, ["e4m3"]);
+        let whole = missing(&ran(vec![pass.clone(), without.clone()]));
+        assert!(whole.is_empty());
+        // What has ended early has said why.
+        let failed = Check::fail("handle", Code::Unknown, "");
+        let ended = missing(&ran(vec![failed]));
+        assert!(ended.is_empty());
+
+        let mut asked = Asked {
+            layers: vec![Layer::Cublas],
+            devices: Vec::new(),
+            dtypes: dtypes.clone(),
+            named: true,
+            speed: false,
+            longest: None,
+            compiles: false,
+            seed: 1,
+            quick: true,
+        };
+        let layers = [ran(vec![pass, without])];
+        let names: Vec<String> =
+            unproven(&asked, &layers).into_iter().map(|ran| ran.checks[0].name.clone()).collect();
+        assert_eq!(names, ["e4m3.asked"]);
+        asked.named = false;
+        assert!(unproven(&asked, &layers).is_empty());
     }
 }

@@ -164,6 +164,7 @@ fn asked(args: &Verify, mode: Mode, target: Option<&Target>) -> Asked {
         layers,
         devices: args.devices.clone(),
         dtypes,
+        named: !args.dtypes.is_empty(),
         speed: !args.no_speed,
         longest: args.phase_limit.map(Duration::from_secs),
         // What makes torch.compile a promise: a lock keeps it as the compiler in the image.
