@@ -26,7 +26,7 @@ const SOURCE: &str = r"
 static const int version[] = {VERSION};
 #define NUMBER(a) (version[0] * a + version[1] * 100 + version[2])
 int cublasGetProperty(int which, int *value) { *value = version[which]; return 0; }
-unsigned long cublasLtGetVersion(void) { return NUMBER(10000); }
+int cublasLtGetProperty(int which, int *value) { *value = version[which]; return 0; }
 unsigned long cudnnGetVersion(void) { return NUMBER(10000); }
 int cudnnGraphVersionCheck(void) { return STATUS; }
 int ncclGetVersion(int *value) { *value = NUMBER(10000); return 0; }

@@ -201,7 +201,9 @@ pub fn driver(facts: &Facts) -> Option<Check> {
         "the image holds {what}; the driver's libraries come from the host, whose version decides"
     );
     // Where the host's own was mounted and is found first, it runs; elsewhere it may not.
-    let hosts = first.is_some_and(|path| mounted(&mounts, &path));
+    // LXC mounts none: whoever uses a GPU in it has to install the host's version.
+    let hosts =
+        first.is_some_and(|path| mounted(&mounts, &path)) || container.value.engine == "lxc";
     let mut check = if hosts {
         Check::warn("driver-in-image", Code::DriverLibraryMismatch, text)
     } else {
