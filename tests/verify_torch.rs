@@ -114,6 +114,19 @@ fn every_device_is_asked_and_named() {
 }
 
 #[test]
+fn what_a_torch_has_not_on_a_device_is_no_failure() {
+    let refused = "torch._scaled_mm=torch_is_only_supported_on_devices_with_9.0";
+    let checks = Layer::torch(refused).with("dtypes", json!(["e4m3"])).checks();
+    let check = only(&checks, "e4m3.exact-integer");
+    assert_eq!(brief(&check), "e4m3.exact-integer skip ok", "{check:#}");
+    assert_eq!(check["optional"], true);
+    // Anything else that it raises is one.
+    let checks = Layer::torch("torch._scaled_mm=why").with("dtypes", json!(["e4m3"])).checks();
+    let check = only(&checks, "e4m3.exact-integer");
+    assert_eq!(brief(&check), "e4m3.exact-integer fail unknown", "{check:#}");
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     // The fault, and the check that it has to spoil: what came of it, and words of its text.
     let table = [
@@ -281,8 +294,10 @@ fn a_crash_names_its_phase_and_shows_the_stack() {
 fn a_hang_is_named_and_nothing_is_left_behind() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("pid");
+    support::fakes::place(folder.path(), &["libcuda.so.1"]);
     let mut command = gpuseal(folder.path());
     command
+        .env("LD_LIBRARY_PATH", folder.path())
         .args(["verify", "--here", "--layer", "torch", "--phase-limit", "4", "--dtype", "bf16"])
         .args(["--format", "json"])
         .env("PATH", Path::new(&python()).parent().expect("a folder"))

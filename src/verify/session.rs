@@ -55,7 +55,9 @@ pub fn before(
     files: Option<Ran>,
     matrix: &Matrix,
 ) -> (Subject, Before) {
-    let mut ran: Vec<Ran> = files.into_iter().collect();
+    let files = Ran { layer: Layer::Static, device: None, seconds: 0.0, checks: files };
+    let judged = asked.layers.contains(&Layer::Static) && !files.checks.is_empty();
+    let mut ran = if judged { vec![files] } else { Vec::new() };
     subject.torch.clone_from(&image.torch);
     let (machine, devices) = before::machine(asked, &mut subject, matrix);
     ran.extend(machine);
@@ -112,7 +114,8 @@ pub fn run(
             continue;
         }
         for device in jobs {
-            if let Some(why) = stopped(&all, layer, device) {
+            let absent = || beyond(&listed, &before.devices).filter(|_| device.is_none());
+            if let Some(why) = stopped(&all, layer, device).or_else(absent) {
                 push(&mut all, hear, single(layer, device, why));
                 continue;
             }
@@ -149,6 +152,15 @@ pub fn run(
     let earlier: f64 = before.ran.iter().map(|ran| ran.seconds).sum();
     all.seconds = earlier + start.elapsed().as_secs_f64();
     all
+}
+
+/// A device that is asked for and is not there: layers of all devices cannot be judged with it.
+fn beyond(listed: &[u32], devices: &[Device]) -> Option<Check> {
+    let there = |index: &&u32| devices.iter().any(|device| device.index == **index);
+    let absent = listed.iter().find(|index| !there(index)).filter(|_| !devices.is_empty())?;
+    let text = format!("device {absent} was asked for, and libcuda shows {}", devices.len());
+    let check = Check::skip("devices", Code::NoDevice, text);
+    Some(check.help("leave --device away, or look at CUDA_VISIBLE_DEVICES"))
 }
 
 /// Data types of which a layer tells nothing at all, though nothing has kept it from it.
@@ -269,6 +281,17 @@ mod tests {
         let failed = Check::fail("c", Code::Slow, "");
         assert_eq!(verdict(&ran(vec![skipped, failed])), Verdict::Failed);
         assert_eq!(verdict(&ran(vec![Check::not_needed("d", "")])), Verdict::Unproven);
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_is_no_failure_of_torch() {
+        let devices = [Device::default()];
+        let absent = beyond(&[0, 9], &devices).expect("a check");
+        assert_eq!((absent.outcome, absent.optional), (Outcome::Skip, false));
+        assert!(absent.text.starts_with("device 9 "), "{}", absent.text);
+        assert_eq!(beyond(&[0], &devices), None);
+        // Why there is none was said elsewhere.
+        assert_eq!(beyond(&[0], &[]), None);
     }
 
     #[test]

@@ -138,7 +138,13 @@ fn nccl(library: &Library) -> Option<u64> {
 
 /// Every file of these libraries in this process lies beside one that was asked for.
 fn mapped(paths: &[&Path]) -> Check {
-    let maps = fs_err::read_to_string("/proc/self/maps").unwrap_or_default();
+    let maps = match fs_err::read_to_string("/proc/self/maps") {
+        Ok(maps) => maps,
+        Err(err) => {
+            let why = format!("nobody knows which files are loaded: {err}");
+            return Check::skip("mapped", Code::Unknown, why);
+        }
+    };
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let folders: Vec<_> =
         paths.iter().filter_map(|path| Some(real(path).parent()?.to_owned())).collect();
