@@ -177,8 +177,12 @@ fn verify() {
     let junit = std::fs::read_to_string(at.join("out/v.xml")).expect("a report");
     assert!(junit.contains("<testsuites name=\"gpuseal verify\""), "{junit}");
 
-    let image = step(at, &[("mode", "verify"), ("image", "--here"), ("engine", "none-such")]);
-    assert!([1, 2, 3].contains(&image.run.code), "{}", image.run.all());
+    let image = |name| [("mode", "verify"), ("image", name), ("engine", "/none-such/docker")];
+    let named = step(at, &image("team/ml:1"));
+    // It comes as far as the engine.
+    named.ends(3, "unproven", false).run.says(3, &["no container engine answers", "/none-such"]);
+    let here = step(at, &image("--here"));
+    here.run.says(2, &["input `image`: `--here` is no name of an image"]);
     for (inputs, words) in [
         (&[("mode", "verify"), ("gpu", "h100")][..], &["no use for the input `gpu`"][..]),
         (&[("mode", "doctor"), ("gpus", "all")], &["no use for the input `gpus`", "verify"]),

@@ -44,8 +44,7 @@ impl Verified {
     }
 
     fn checks(&self) -> impl Iterator<Item = &Value> {
-        let layers = self.all["layers"].as_array().expect("layers");
-        layers.iter()
+        self.all["layers"].as_array().expect("layers").iter()
     }
 
     /// A check by its name.
@@ -258,7 +257,13 @@ fn a_device_that_is_not_there_is_not_proven() {
     let layers = verified.all["layers"].as_array().expect("layers");
     let third = layers.iter().find(|layer| layer["device"] == 3).expect("device 3");
     assert_eq!(third["code"], "no-device", "{third:#}");
-    assert!(third["text"].as_str().expect("a text").contains("index"), "{third:#}");
+    let text = third["text"].as_str().expect("a text");
+    assert!(text.contains("device 3 was asked for") && text.contains("2 devices"), "{text}");
+    // What is named twice is one, and a layer that was not asked for is not there.
+    let verified = with_fakes("", &["--layer", "cuda", "--device", "0,0"]);
+    let contexts = verified.comes_to(0, "proven").checks().filter(|c| c["check"] == "context");
+    assert_eq!(contexts.count(), 1, "{:#}", verified.all["layers"]);
+    assert!(verified.checks().all(|check| check["layer"] == "cuda"));
 }
 
 #[test]

@@ -135,6 +135,46 @@ fn what_an_image_says_stays_text() {
     serde_json::from_str::<Value>(&statement).expect("JSON");
 }
 
+/// Names of numbers are said by `--compare`; a report is no better than its checks, and is named where it is none.
+#[test]
+fn reports_of_others_are_read_with_care() {
+    let with = |version: &str| {
+        let mut document = document("proven");
+        for check in document["layers"].as_array_mut().expect("checks") {
+            check["numbers"]["\u{1b}[2Jversion"] = json!(version);
+        }
+        document.to_string()
+    };
+    let mut better = document("unproven");
+    better["layers"][0]["outcome"] = json!("fail");
+    let (a, b, better) = (with("1.2"), with("1.3"), better.to_string());
+    let place = folder(&[("a.json", &a), ("b.json", &b), ("c.json", &better)]);
+    let at = place.path();
+    for format in ["human", "github"] {
+        let words = ["verify", "--compare", "a.json", "b.json", "--color", "always", "--format"];
+        let said = run(at, &[&words[..], &[format]].concat());
+        said.says(1, &["[2Jversion is 1.2"]);
+        assert!(!said.stdout.contains("\u{1b}[2J"), "{}", said.all());
+    }
+    let words = ["the report says `unproven`, and its checks come to `failed`"];
+    run(at, &["verify", "--replay", "c.json"]).says(2, &words);
+    fs_err::write(at.join("bytes"), b"\xff\xfe").expect("a file");
+    run(at, &["verify", "--replay", "bytes"]).says(2, &["bytes: ", "not JSON"]);
+    // What an earlier report is about, it says itself.
+    run(at, &["verify", "--replay", "a.json", "--attest", "s.json"]).says(0, &["proven"]);
+    assert!(at.join("s.json").is_file());
+    // Flags that would be passed over are refused.
+    for (args, word) in [
+        (&["--here", "--gpus", "all"][..], "--gpus"),
+        (&["--here", "--", "--shm-size", "8g"], "ENGINE_ARGS"),
+        (&["--static", "--layer", "kernel"], "--layer"),
+        (&[], "--here"),
+        (&[""], "IMAGE"),
+    ] {
+        run(at, &[&["verify"], args].concat()).says(2, &[word]);
+    }
+}
+
 #[test]
 fn an_unproven_zero_is_loud() {
     let it = verification("unproven");

@@ -50,8 +50,7 @@ impl House {
 
 impl Answer {
     fn checks(&self) -> Vec<&Value> {
-        let layers = self.document["layers"].as_array().expect("layers");
-        layers.iter().collect()
+        self.document["layers"].as_array().expect("layers").iter().collect()
     }
 
     #[track_caller]

@@ -152,10 +152,18 @@ fn work(output: &Output) -> Result<(Exit, Option<PathBuf>), Error> {
         // Its image is no flag. Without one, the runner's own torch is on trial.
         let image = flags.iter().position(|(name, _)| *name == "image");
         let image = image.map(|at| flags.remove(at).1);
-        match image.as_deref().and_then(|flag| flag.split_once('=')) {
-            Some((_, image)) => flags.extend([("image", "--".into()), ("image", image.into())]),
-            None => flags.push(("image", "--here".into())),
-        }
+        let flag = match image.as_deref().and_then(|flag| flag.split_once('=')) {
+            // It would be read as a flag, and no engine knows such a name.
+            Some((_, image)) if image.starts_with('-') => {
+                return Err(usage(
+                    &format!("input `image`: `{}` is no name of an image", shown(image)),
+                    "name it as the container engine knows it, such as `ghcr.io/team/train:1`",
+                ));
+            }
+            Some((_, image)) => image.to_owned(),
+            None => "--here".into(),
+        };
+        flags.push(("image", flag));
     }
     if mode == RenderCheck {
         output.command.set("render");

@@ -574,17 +574,22 @@ pub struct Doctor {
 
 /// `gpuseal verify`
 #[derive(Debug, Args)]
+#[command(override_usage = "gpuseal verify [OPTIONS] <IMAGE> [-- <ENGINE_ARGS>...]
+       gpuseal verify [OPTIONS] --here
+       gpuseal verify [OPTIONS] --static [IMAGE]
+       gpuseal verify [OPTIONS] --replay <REPORT.json>
+       gpuseal verify [OPTIONS] --compare <A.json> <B.json>")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Verify {
     /// The image; it is run by a container engine of this host, with this very program inside.
-    #[arg(required_unless_present_any = ["here", "files_only", "compare", "replay"], conflicts_with_all = ["here", "compare", "replay"])]
+    #[arg(required_unless_present_any = ["here", "files_only", "compare", "replay"], conflicts_with_all = ["here", "compare", "replay"], value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub image: Option<String>,
     /// Verify the environment that this program runs in: inside a container, or a machine's own torch.
     #[arg(long, conflicts_with_all = ["compare", "replay"])]
     pub here: bool,
     /// Look at files and versions alone; needs no GPU. Of an image where one is named, else of this
     /// environment.
-    #[arg(long = "static")]
+    #[arg(long = "static", conflicts_with_all = ["layers", "dtypes", "devices", "gpus"])]
     pub files_only: bool,
     /// Compare two reports of earlier runs (JSON), of the same image on two machines or over time.
     #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], conflicts_with_all = ["junit", "prometheus", "attest"])]
@@ -631,7 +636,7 @@ pub struct Verify {
     pub engine: Option<String>,
     /// GPUs for the container: `all`, `device=0,1`, a CDI name such as `nvidia.com/gpu=0`, or `none`; without
     /// it all of them, in the way that this host offers.
-    #[arg(long, value_name = "GPUS", requires = "image")]
+    #[arg(long, value_name = "GPUS", requires = "image", conflicts_with_all = ["here", "compare", "replay"])]
     pub gpus: Option<String>,
     /// Longest that the container may run, in seconds; then it is removed.
     #[arg(long, default_value_t = 900, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
@@ -641,7 +646,7 @@ pub struct Verify {
     #[arg(long, conflicts_with = "compare")]
     pub print_command: bool,
     /// More for the `run` of the engine, after `--`: `-- --shm-size 8g`.
-    #[arg(last = true, value_name = "ENGINE_ARGS", requires = "image")]
+    #[arg(last = true, value_name = "ENGINE_ARGS", requires = "image", conflicts_with_all = ["here", "compare", "replay"])]
     pub engine_args: Vec<String>,
     /// Write a JUnit report.
     #[arg(long, value_name = "FILE")]

@@ -124,6 +124,33 @@ pub fn run(job: &Job, longest: Option<Duration>) -> Told {
     Told { ran: Ran { layer: job.layer, device: job.device, seconds, checks }, device }
 }
 
+/// Where this process ends early, by a signal of the user's or of its own supervisor's, the kernel ends the
+/// command too, whatever call it hangs in: else it would hold the GPU with nobody waiting for it.
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "a child that ends with its parent is a system call of Linux")]
+pub fn end_with_us(command: &mut Command) {
+    use std::ffi::{c_int, c_ulong};
+    use std::os::unix::process::CommandExt as _;
+
+    unsafe extern "C" {
+        fn prctl(option: c_int, ...) -> c_int;
+    }
+    /// `PR_SET_PDEATHSIG` of linux/prctl.h.
+    const PARENT_DEATH_SIGNAL: c_int = 1;
+    const SIGKILL: c_ulong = 9;
+    // SAFETY: a single system call, which may be made between fork and exec; it is about this process alone.
+    unsafe {
+        command.pre_exec(|| {
+            prctl(PARENT_DEATH_SIGNAL, SIGKILL);
+            Ok(())
+        });
+    }
+}
+
+/// Elsewhere no kernel does so.
+#[cfg(not(target_os = "linux"))]
+pub fn end_with_us(_command: &mut Command) {}
+
 /// A line of the child, or its end with what it said on standard error.
 enum Heard {
     Line(Line),
@@ -135,6 +162,7 @@ fn spawn(command: &mut Command, job: &Job) -> std::io::Result<(Child, mpsc::Rece
     for (name, value) in &job.env {
         command.env(name, value);
     }
+    end_with_us(command);
     let mut child = command.spawn()?;
     if let Some(mut pipe) = child.stdin.take() {
         let text = serde_json::to_value(job).unwrap_or_default().to_string();

@@ -95,11 +95,12 @@ pub fn run(
     for layer in Layer::ALL.iter().copied().filter(|layer| asked.layers.contains(layer)) {
         let jobs: Vec<Option<u32>> = match layer {
             Layer::Static | Layer::Driver => continue,
-            Layer::Nccl if listed.len() < 2 => {
+            Layer::Nccl if listed.len() == 1 => {
                 let one = Check::not_needed("devices", "one device has nobody to talk to");
                 push(&mut all, hear, single(layer, None, one));
                 continue;
             }
+            Layer::Nccl if listed.is_empty() => Vec::new(),
             Layer::Torch | Layer::Nccl => vec![None],
             _ => listed.iter().copied().map(Some).collect(),
         };
@@ -120,6 +121,10 @@ pub fn run(
                 continue;
             }
             let known = device.and_then(|index| all.devices.iter().find(|d| d.index == index));
+            if let (None, Some(index), count @ 1..) = (known, device, before.devices.len()) {
+                push(&mut all, hear, single(layer, device, no_such(index, count)));
+                continue;
+            }
             let job = Job {
                 devices: listed.clone(),
                 env: environment(layer),
@@ -215,6 +220,16 @@ fn unproven(asked: &Asked, layers: &[Ran]) -> Vec<Ran> {
 fn push(all: &mut Verification, hear: &mut dyn FnMut(&Ran), ran: Ran) {
     hear(&ran);
     all.layers.push(ran);
+}
+
+/// A device that was asked for is not among those that libcuda shows.
+fn no_such(index: u32, count: usize) -> Check {
+    let many = if count == 1 { "" } else { "s" };
+    let text = format!(
+        "device {index} was asked for, and libcuda shows this process {count} device{many}, by an index from 0 on"
+    );
+    Check::skip("context", Code::NoDevice, text)
+        .help("leave --device away, or look at CUDA_VISIBLE_DEVICES")
 }
 
 fn single(layer: Layer, device: Option<u32>, check: Check) -> Ran {

@@ -37,10 +37,11 @@ pub fn run(a: &Path, b: &Path, matrix: &Matrix, output: &Output) -> Result<Exit,
 /// # Errors
 /// It cannot be read, or is none.
 pub fn side(path: &Path) -> Result<Side, Error> {
-    let mut text = String::new();
-    fs_err::File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
+    let mut bytes = Vec::new();
+    fs_err::File::open(path)?.take(LONGEST).read_to_end(&mut bytes)?;
     let name = path.display().to_string();
-    let reading = reading(&text).map_err(|err| Error::Usage {
+    // What is no text is no JSON either, and is named as such.
+    let reading = reading(&String::from_utf8_lossy(&bytes)).map_err(|err| Error::Usage {
         message: format!("{name}: {err}"),
         help: Some(err.help()),
     })?;

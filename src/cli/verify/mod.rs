@@ -155,14 +155,22 @@ fn asked(args: &Verify, mode: Mode, target: Option<&Target>) -> Asked {
     } else {
         args.layers.iter().map(|layer| layer_of(*layer)).collect()
     };
+    // What is named twice is still one.
+    let mut devices = Vec::new();
+    for device in &args.devices {
+        if !devices.contains(device) {
+            devices.push(*device);
+        }
+    }
     let dtypes = if args.dtypes.is_empty() {
         Dtype::ALL.to_vec()
     } else {
-        args.dtypes.iter().map(|dtype| dtype_of(*dtype)).collect()
+        let named = |dtype: &&Dtype| args.dtypes.iter().any(|arg| dtype_of(*arg) == **dtype);
+        Dtype::ALL.iter().filter(named).copied().collect()
     };
     Asked {
         layers,
-        devices: args.devices.clone(),
+        devices,
         dtypes,
         named: !args.dtypes.is_empty(),
         speed: !args.no_speed,

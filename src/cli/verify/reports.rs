@@ -72,7 +72,8 @@ pub fn check(args: &Verify, output: &Output) -> Result<(), Error> {
         before.push((kind, file));
         free(kind, file)?;
     }
-    if args.attest.is_some() && args.image.is_none() {
+    // An earlier report says itself what it is about.
+    if args.attest.is_some() && args.image.is_none() && args.replay.is_none() {
         let lock = own_lock_path(&args.project)?;
         if !lock.exists() {
             return Err(usage(

@@ -69,9 +69,13 @@ pub fn human(verification: &Verification, exit: Exit, matrix: &Matrix) -> String
 
 /// One line for each layer and device.
 fn layers(verification: &Verification, text: &mut String) {
-    let several = verification.layers.iter().any(|ran| ran.device.is_some_and(|index| index > 0));
+    // L1 has a part that is about no single device.
+    let several = |of: &Ran| {
+        let devices = verification.layers.iter().any(|ran| ran.device.is_some_and(|i| i > 0));
+        devices || verification.layers.iter().filter(|ran| ran.layer == of.layer).count() > 1
+    };
     let name = |ran: &Ran| match ran.device {
-        Some(index) if several => format!("{}, device {index}", ran.layer.title()),
+        Some(index) if several(ran) => format!("{}, device {index}", ran.layer.title()),
         _ => ran.layer.title().to_owned(),
     };
     let width = |texts: &mut dyn Iterator<Item = String>| texts.map(|t| t.len()).max().unwrap_or(0);

@@ -242,8 +242,8 @@ pub enum ReadError {
     #[error("the report is damaged: it has checks of `{0}`, and that layer is not among its runs")]
     Stray(&'static str),
     /// It says something else than its checks.
-    #[error("the report says `proven`, and its checks come to `{0}`")]
-    Contradiction(&'static str),
+    #[error("the report says `{0}`, and its checks come to `{1}`")]
+    Contradiction(&'static str, &'static str),
 }
 
 impl ReadError {
@@ -325,10 +325,10 @@ pub fn reading(text: &str) -> Result<Reading, ReadError> {
             optional: !of.needed,
         });
     }
-    // What was damaged or edited must not pass for a proof.
+    // What was damaged or edited must not pass for something better.
     let comes_to = session::verdict(&layers);
-    if verdict == Verdict::Proven && comes_to != verdict {
-        return Err(ReadError::Contradiction(comes_to.word()));
+    if comes_to as u8 > verdict as u8 {
+        return Err(ReadError::Contradiction(verdict.word(), comes_to.word()));
     }
     let devices = devices.into_iter().map(Device::from).gather();
     let subject = subject.into();
@@ -343,7 +343,16 @@ fn plain(value: &mut Value) {
             *text = text.replace(char::is_control, " ");
         }
         Value::Array(list) => list.iter_mut().for_each(plain),
-        Value::Object(map) => map.values_mut().for_each(plain),
+        Value::Object(map) => {
+            // Names of numbers are said as well.
+            *map = std::mem::take(map)
+                .into_iter()
+                .map(|(name, mut value)| {
+                    plain(&mut value);
+                    (name.replace(char::is_control, " "), value)
+                })
+                .collect();
+        }
         _ => (),
     }
 }

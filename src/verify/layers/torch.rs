@@ -2,7 +2,6 @@
 //!
 //! The program that asks it stands in `torch.py`. It comes to the interpreter on standard input, and what it tells
 //! is passed on line by line: a call of torch that hangs or dies is named as the phase that it is.
-#![allow(unsafe_code, reason = "a child that ends with its parent is a system call of Linux")]
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
@@ -80,35 +79,13 @@ fn start(interpreter: &OsStr, given: &str) -> io::Result<Child> {
     // -B: no byte code is written. faulthandler: a signal leaves Python's stack on standard error.
     command.args(["-B", "-X", "faulthandler", "-", given]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    #[cfg(target_os = "linux")]
-    end_with_us(&mut command);
+    // The supervisor kills this process where a phase takes too long, and knows nothing of Python.
+    frame::end_with_us(&mut command);
     let mut child = command.spawn()?;
     if let Some(mut pipe) = child.stdin.take() {
         thread::spawn(move || drop(pipe.write_all(PROGRAM.as_bytes())));
     }
     Ok(child)
-}
-
-/// The supervisor kills this process where a phase takes too long, and knows nothing of Python: the kernel ends
-/// it then, whatever call it hangs in.
-#[cfg(target_os = "linux")]
-fn end_with_us(command: &mut Command) {
-    use std::ffi::{c_int, c_ulong};
-    use std::os::unix::process::CommandExt as _;
-
-    unsafe extern "C" {
-        fn prctl(option: c_int, ...) -> c_int;
-    }
-    /// `PR_SET_PDEATHSIG` of linux/prctl.h.
-    const PARENT_DEATH_SIGNAL: c_int = 1;
-    const SIGKILL: c_ulong = 9;
-    // SAFETY: a single system call, which may be made between fork and exec; it is about this process alone.
-    unsafe {
-        command.pre_exec(|| {
-            prctl(PARENT_DEATH_SIGNAL, SIGKILL);
-            Ok(())
-        });
-    }
 }
 
 /// Passes on what the program tells, until it is through or has died.
