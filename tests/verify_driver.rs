@@ -343,6 +343,39 @@ fn two_libcudas_in_one_process_are_a_failure() {
     );
 }
 
+/// Whoever ends `verify` by force leaves nobody behind who holds the GPU.
+#[test]
+fn a_child_ends_with_its_supervisor() {
+    let folder = support::folder(&[]);
+    fakes::place(folder.path(), &[CUDA, NVML]);
+    let mut command = support::gpuseal(folder.path());
+    command.args(["verify", "--here", "--layer", "cuda"]).env("LD_LIBRARY_PATH", folder.path());
+    command.env("FAKE_DRIVER", "cuCtxSynchronize=hang");
+    let mut verify = command.spawn().expect("the program");
+    let children = format!("/proc/{0}/task/{0}/children", verify.id());
+    let until = |done: &dyn Fn() -> bool| {
+        let end = std::time::Instant::now() + Duration::from_secs(30);
+        while !done() {
+            assert!(std::time::Instant::now() < end, "too late");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    // Its words tell the layer's child from another that looks at the machine.
+    let layer = || {
+        let all = std::fs::read_to_string(&children).unwrap_or_default();
+        let line = |id: &str| std::fs::read_to_string(format!("/proc/{id}/cmdline"));
+        let mut all = all.split_whitespace();
+        all.find(|id| line(id).is_ok_and(|l| l.contains("verify-layer"))).map(str::to_owned)
+    };
+    until(&|| layer().is_some());
+    let child = layer().expect("a child");
+    verify.kill().expect("it runs");
+    verify.wait().expect("its end");
+    // What has ended and was not asked for has no memory, and so no line.
+    let line = format!("/proc/{child}/cmdline");
+    until(&|| std::fs::read_to_string(&line).unwrap_or_default().is_empty());
+}
+
 /// The variable that makes the test below the child of itself.
 const DEVICE: &str = "GPUSEAL_TEST_CLOCKS_OF";
 

@@ -150,12 +150,13 @@ fn reports_of_others_are_read_with_care() {
     let (a, b, better) = (with("1.2"), with("1.3"), better.to_string());
     let place = folder(&[("a.json", &a), ("b.json", &b), ("c.json", &better)]);
     let at = place.path();
-    for format in ["human", "github"] {
-        let words = ["verify", "--compare", "a.json", "b.json", "--color", "always", "--format"];
-        let said = run(at, &[&words[..], &[format]].concat());
-        said.says(1, &["[2Jversion is 1.2"]);
-        assert!(!said.stdout.contains("\u{1b}[2J"), "{}", said.all());
-    }
+    let side = |text: &str| voice::compare::Side {
+        name: "x".into(),
+        reading: voice::reading(text).expect("a report"),
+    };
+    let all = voice::compare::compare(side(&a), side(&b));
+    let said = voice::compare::human(&all, &Matrix::embedded());
+    assert!(said.contains(" [2Jversion is 1.2") && !said.contains("\u{1b}[2J"), "{said}");
     let words = ["the report says `unproven`, and its checks come to `failed`"];
     run(at, &["verify", "--replay", "c.json"]).says(2, &words);
     fs_err::write(at.join("bytes"), b"\xff\xfe").expect("a file");
