@@ -30,7 +30,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs_err::read_dir(from).expect("a folder") {
         let path = entry.expect("an entry").path();
         let to = to.join(path.file_name().expect("a name"));
-        if path.is_dir() { copy(&path, &to) } else { drop(fs_err::copy(&path, to).expect("a copy")) }
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs_err::copy(&path, to).expect("a copy");
+        }
     }
 }
 

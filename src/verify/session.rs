@@ -55,9 +55,7 @@ pub fn before(
     files: Option<Ran>,
     matrix: &Matrix,
 ) -> (Subject, Before) {
-    let files = Ran { layer: Layer::Static, device: None, seconds: 0.0, checks: files };
-    let judged = asked.layers.contains(&Layer::Static) && !files.checks.is_empty();
-    let mut ran = if judged { vec![files] } else { Vec::new() };
+    let mut ran: Vec<Ran> = files.into_iter().collect();
     subject.torch.clone_from(&image.torch);
     let (machine, devices) = before::machine(asked, &mut subject, matrix);
     ran.extend(machine);
