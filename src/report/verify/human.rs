@@ -35,14 +35,17 @@ pub fn human(verification: &Verification, exit: Exit, matrix: &Matrix) -> String
     }
     layers(verification, &mut text);
     let decisive = decisive.map(|(_, check)| check);
-    for (ran, check) in verification.checks() {
-        let told = decisive.is_some_and(|decisive| std::ptr::eq(decisive, check));
-        if !told
-            && check.outcome != Outcome::Skip
-            && let Some(found) = finding(verification, ran, check)
-        {
+    for (ran, check, also) in blocks(verification) {
+        // What decides stands above; of the same trouble in the same layer the names are enough.
+        let above = decisive.is_some_and(|decisive| std::ptr::eq(decisive, check));
+        if let Some(found) = finding(verification, ran, check).filter(|_| !above) {
             text.push('\n');
             say(&found, &mut text);
+        }
+        if !also.is_empty() {
+            let whose =
+                if above { format!("\nalso {} there", check.code) } else { "  also".into() };
+            let _ = writeln!(text, "{whose}: {}", also.join(", "));
         }
     }
     let missing = |check: &Check| !decisive.is_some_and(|decisive| std::ptr::eq(decisive, check));
@@ -65,6 +68,24 @@ pub fn human(verification: &Verification, exit: Exit, matrix: &Matrix) -> String
     let last = format!("{:.1} s; {}", verification.seconds, matrix_line(matrix));
     let _ = writeln!(text, "{}", paint(DIM, last));
     text
+}
+
+/// The first check of each code in a layer that is to be told, with the names of those like it.
+fn blocks(verification: &Verification) -> Vec<(&Ran, &Check, Vec<&str>)> {
+    let mut blocks: Vec<(&Ran, &Check, Vec<&str>)> = Vec::new();
+    for (ran, check) in verification.checks() {
+        if matches!(check.outcome, Outcome::Pass | Outcome::Skip) {
+            continue;
+        }
+        let like = |(of, first, _): &&mut (&Ran, &Check, Vec<&str>)| {
+            std::ptr::eq(*of, ran) && (first.code, first.outcome) == (check.code, check.outcome)
+        };
+        match blocks.iter_mut().find(like) {
+            Some((_, _, also)) => also.push(&check.name),
+            None => blocks.push((ran, check, Vec::new())),
+        }
+    }
+    blocks
 }
 
 /// One line for each layer and device.

@@ -33,7 +33,7 @@ fn finding(verification: &Verification, ran: &Ran, check: &Check) -> Option<Find
         Outcome::Skip if !check.optional => Severity::Unknown,
         Outcome::Pass | Outcome::Skip => return None,
     };
-    let message = format!("{}: {}", place(verification, ran), check.text);
+    let message = format!("{}, {}: {}", place(verification, ran), check.name, check.text);
     let mut finding = Finding::new(check.code, severity, message);
     finding.facts.clone_from(&check.facts);
     finding.help.clone_from(&check.help);
@@ -76,7 +76,8 @@ pub fn summary(verification: &Verification) -> String {
     let passed = |ran: &&Ran| matches!(ran.outcome(), Outcome::Pass | Outcome::Warn);
     match (verification.verdict, verification.decisive()) {
         (Verdict::Failed, Some((ran, check))) => {
-            format!("[{}] {}: {}", check.code, place(verification, ran), check.text)
+            let place = place(verification, ran);
+            format!("[{}] {place}, {}: {}", check.code, check.name, check.text)
         }
         (Verdict::Unproven, Some((ran, check))) => {
             format!("{}: {}", place(verification, ran), check.text)
