@@ -161,6 +161,17 @@ impl Environment {
 
     /// Puts the libraries of `tests/fakes` in place of those in C, which compute nothing.
     pub(crate) fn fakes(&self) {
+        // The fake cuBLAS names no other library, so torch names cublasLt itself, as from 2.9 on.
+        let at = |path: &str| self.site.join(path);
+        let needed = [
+            "cublas/lib/libcublasLt.so.12",
+            "cublas/lib/libcublas.so.12",
+            "cudnn/lib/libcudnn.so.9",
+            "nccl/lib/libnccl.so.2",
+        ]
+        .map(|path| at(&format!("nvidia/{path}")));
+        let needed: Vec<&Path> = needed.iter().map(PathBuf::as_path).collect();
+        library(&at("torch/lib/libtorch_cuda.so"), Made::of("2.9.1"), &needed, RPATH, "");
         for (folder, names) in [
             ("cublas", &["libcublas.so.12", "libcublasLt.so.12"][..]),
             ("cudnn", &["libcudnn.so.9"]),
