@@ -14,6 +14,7 @@ use crate::matrix::Matrix;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Asked {
     /// Layers; those that are not asked for are not needed either.
     pub layers: Vec<Layer>,

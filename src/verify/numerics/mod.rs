@@ -1,7 +1,7 @@
 //! Which numbers go into a matrix product, and which may come out. Pure: no clock, no file, no device.
 //!
 //! One convention everywhere (our kernels, cuBLAS, torch): `A` is m rows of k, `B` is n rows of k (that is,
-//! B transposed), `C` is n rows of m: element (i, j) of the product is the sum over x of A[i][x] * B[j][x] and
+//! B transposed), `C` is n rows of m: element (i, j) of the product is the sum over x of `A[i][x] * B[j][x]` and
 //! stands at `c[j * m + i]`. In cuBLAS's words: column-major, transa = T, transb = N, lda = ldb = k, ldc = m.
 #![allow(
     clippy::cast_possible_truncation,

@@ -13,7 +13,7 @@ const UNSTABLE: f64 = 0.10;
 pub(super) struct Measured {
     /// Side of the matrices.
     pub side: usize,
-    /// The memory that is free did not allow a side of [`LARGE`].
+    /// The memory that is free did not allow a large side.
     pub cramped: bool,
     /// Milliseconds of each launch, ascending.
     pub times: Vec<f64>,
