@@ -344,6 +344,7 @@ fn place(matrix: &Matrix, name: &str, capability: Option<ComputeCapability>) -> 
             host: None,
             module: matrix.generation(capability).and_then(|g| g.module),
             row: None,
+            listed: None,
         }),
         (Err(_), None) => None,
     }

@@ -41,6 +41,7 @@ fn stack() -> Stack {
             host: None,
             module: None,
             row: None,
+            listed: None,
         },
         served: Some(served),
     };

@@ -26,6 +26,8 @@ pub struct GpuMatch {
     pub module: Option<KernelModule>,
     /// Index into [`Matrix::gpus`].
     pub row: Option<usize>,
+    /// Index into [`Matrix::first_listed`], where a list of a driver names it.
+    pub listed: Option<usize>,
 }
 
 impl GpuMatch {
@@ -94,6 +96,7 @@ impl Matrix {
                 host: None,
                 module: self.generation(capability).and_then(|g| g.module),
                 row: None,
+                listed: None,
             });
         }
         let key = gpu_key(text);
@@ -130,7 +133,15 @@ impl Matrix {
             host: gpu.host,
             module: gpu.module.or_else(|| self.generation(gpu.capability).and_then(|g| g.module)),
             row: Some(row),
+            listed: self.listed(gpu),
         })
+    }
+
+    /// The earliest row of the drivers' lists with any of a card's nvidia-smi names.
+    fn listed(&self, gpu: &Gpu) -> Option<usize> {
+        let named = |row: &FirstListed| gpu.names.iter().any(|n| n.eq_ignore_ascii_case(&row.name));
+        let rows = self.first_listed.iter().enumerate().filter(|(_, row)| named(row));
+        rows.min_by_key(|(_, row)| row.version.or(row.at_most)).map(|(index, _)| index)
     }
 
     fn near_gpus(&self, key: &str) -> Vec<String> {
@@ -166,11 +177,7 @@ impl Matrix {
 
     /// When a card entered the drivers' lists, by any of its nvidia-smi names: the earliest row.
     pub fn first_listed(&self, gpu: &GpuMatch) -> Option<&FirstListed> {
-        let row = &self.gpus[gpu.row?];
-        self.first_listed
-            .iter()
-            .filter(|listed| row.names.iter().any(|name| name.eq_ignore_ascii_case(&listed.name)))
-            .min_by_key(|listed| listed.version.or(listed.at_most))
+        Some(&self.first_listed[gpu.listed?])
     }
 
     /// The branch a driver belongs to. Windows and WSL numbers fall between Linux branches and
