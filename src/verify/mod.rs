@@ -12,6 +12,7 @@ pub mod frame;
 pub mod gpu;
 pub mod image;
 pub mod layers;
+mod library;
 pub mod numerics;
 pub mod peaks;
 pub mod plan;

@@ -3,16 +3,14 @@
 #![allow(unsafe_code, reason = "the libraries are C")]
 
 use std::ffi::c_int;
-use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use libloading::Library;
 
 use super::Seen;
 use crate::domain::Code;
 use crate::lock::Target;
 use crate::verify::frame::{self, Teller};
+use crate::verify::library::{self, Loaded};
 use crate::verify::plan::Job;
 use crate::verify::{Check, Layer, Outcome};
 
@@ -30,8 +28,11 @@ pub fn run(job: &Job, tell: &mut Teller<'_>) {
     for (name, path) in LIBRARIES.iter().zip(paths) {
         let Some(path) = path else { continue };
         tell.phase(format!("dlopen {}", path.display()), LOADING);
-        let check = match open(path) {
-            Err(why) => Check::fail(*name, Code::CompanionMismatch, why),
+        let check = match Loaded::load(path) {
+            Err(why) => {
+                let text = format!("{} cannot be loaded: {why}", path.display());
+                Check::fail(*name, Code::CompanionMismatch, text)
+            }
             Ok(library) => {
                 tell.phase(format!("version of {}", path.display()), CALLING);
                 asked(name, &library)
@@ -40,25 +41,7 @@ pub fn run(job: &Job, tell: &mut Teller<'_>) {
         tell.check(check.number("path", path.display().to_string()));
     }
     let paths: Vec<&Path> = paths.into_iter().flatten().map(PathBuf::as_path).collect();
-    tell.check(mapped(&paths));
-}
-
-/// A library is not closed: what its destructors do is nobody's question here.
-fn open(path: &Path) -> Result<ManuallyDrop<Library>, String> {
-    #[cfg(unix)]
-    // SAFETY: constructors of the image's own libraries run, as they do in torch; this process is made for it.
-    let opened = unsafe {
-        use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-        Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL).map(Into::into)
-    };
-    #[cfg(not(unix))]
-    // SAFETY: as above.
-    let opened = unsafe { Library::new(path) };
-    opened.map(ManuallyDrop::new).map_err(|err| {
-        let why =
-            std::error::Error::source(&err).map_or_else(|| err.to_string(), ToString::to_string);
-        format!("{} cannot be loaded: {why}", path.display())
-    })
+    tell.check(library::as_meant("mapped", &paths, "each library is the one that torch loads"));
 }
 
 type Version = (u64, u64, u64);
@@ -68,17 +51,17 @@ fn text((major, minor, patch): Version) -> String {
 }
 
 /// A function without arguments that returns a number.
-fn number(library: &Library, name: &str) -> Option<usize> {
+fn number(library: &Loaded, name: &str) -> Option<usize> {
     // SAFETY: all that are asked for are declared so.
-    let function = unsafe { library.get::<unsafe extern "C" fn() -> usize>(name.as_bytes()) };
+    let function = unsafe { library.get::<unsafe extern "C" fn() -> usize>(name) };
     // SAFETY: as above.
     function.ok().map(|function| unsafe { function() })
 }
 
 /// One that returns a status.
-fn status(library: &Library, name: &str) -> Option<c_int> {
+fn status(library: &Loaded, name: &str) -> Option<c_int> {
     // SAFETY: as cudnn.h declares them.
-    let function = unsafe { library.get::<unsafe extern "C" fn() -> c_int>(name.as_bytes()) };
+    let function = unsafe { library.get::<unsafe extern "C" fn() -> c_int>(name) };
     // SAFETY: as above.
     function.ok().map(|function| unsafe { function() })
 }
@@ -89,7 +72,7 @@ fn split(number: u64, from: u64) -> Version {
     (number / unit, number % unit / 100, number % 100)
 }
 
-fn asked(name: &str, library: &Library) -> Check {
+fn asked(name: &str, library: &Loaded) -> Check {
     let version = match name {
         "cublas-lt" => property(library, "cublasLtGetProperty"),
         "cublas" => property(library, "cublasGetProperty"),
@@ -113,10 +96,10 @@ fn asked(name: &str, library: &Library) -> Check {
 }
 
 /// Not by the one number of `cublasLtGetVersion`: the factor of its first part has changed from 1000 to 10000.
-fn property(library: &Library, name: &str) -> Option<Version> {
+fn property(library: &Loaded, name: &str) -> Option<Version> {
     type Get = unsafe extern "C" fn(c_int, *mut c_int) -> c_int;
     // SAFETY: as cublas_api.h declares it: `libraryPropertyType`, and where to write.
-    let get = unsafe { library.get::<Get>(name.as_bytes()) }.ok()?;
+    let get = unsafe { library.get::<Get>(name) }.ok()?;
     let part = |which: c_int| {
         let mut value: c_int = 0;
         // SAFETY: it writes one integer.
@@ -126,40 +109,14 @@ fn property(library: &Library, name: &str) -> Option<Version> {
     Some((part(0)?, part(1)?, part(2)?))
 }
 
-fn nccl(library: &Library) -> Option<u64> {
+fn nccl(library: &Loaded) -> Option<u64> {
     type Get = unsafe extern "C" fn(*mut c_int) -> c_int;
     // SAFETY: as nccl.h declares it.
-    let get = unsafe { library.get::<Get>(b"ncclGetVersion") }.ok()?;
+    let get = unsafe { library.get::<Get>("ncclGetVersion") }.ok()?;
     let mut value: c_int = 0;
     // SAFETY: it writes one integer.
     let status = unsafe { get(&raw mut value) };
     u64::try_from(value).ok().filter(|value| status == 0 && *value > 0)
-}
-
-/// Every file of these libraries in this process lies beside one that was asked for.
-fn mapped(paths: &[&Path]) -> Check {
-    let maps = match fs_err::read_to_string("/proc/self/maps") {
-        Ok(maps) => maps,
-        Err(err) => {
-            let why = format!("nobody knows which files are loaded: {err}");
-            return Check::skip("mapped", Code::Unknown, why);
-        }
-    };
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let folders: Vec<_> =
-        paths.iter().filter_map(|path| Some(real(path).parent()?.to_owned())).collect();
-    for path in maps.lines().filter_map(|line| Some(Path::new(&line[line.find('/')?..]))) {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let ours = ["libcublas", "libcudnn", "libnccl"].iter().any(|start| name.starts_with(start));
-        if ours && !folders.iter().any(|folder| path.parent() == Some(folder)) {
-            let why = format!(
-                "{} was loaded as well, which torch's own copies do not lie beside",
-                path.display()
-            );
-            return Check::fail("mapped", Code::LibraryShadowed, why);
-        }
-    }
-    Check::pass("mapped", "")
 }
 
 /// `library-versions`: starts the child, and judges what it told.

@@ -2,14 +2,11 @@
 #![allow(unsafe_code, reason = "cuDNN is C")]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::mem::ManuallyDrop;
 use std::path::Path;
 
-use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-
 use crate::domain::Code;
-use crate::host::probe;
 use crate::verify::gpu::CudaError;
+use crate::verify::library::{self, Loaded};
 use crate::verify::{Check, status};
 
 /// Functions that say whether a sub-library belongs to the others; each library has those that it has parts for.
@@ -25,16 +22,14 @@ pub(super) const VERSION_CHECKS: &[&str] = &[
 /// Torch's own package, as people install it again.
 const AGAIN: &str = "install torch's own nvidia-cudnn package again: its files belong together";
 
-/// cuDNN, loaded. It is never closed: what hangs or dies then would spoil what has been told.
-pub(super) struct Cudnn(ManuallyDrop<Library>);
+/// cuDNN, loaded.
+pub(super) struct Cudnn(Loaded);
 
 impl Cudnn {
     /// Loads it as torch's loader does.
     pub(super) fn load(path: &Path) -> Result<Self, Box<Check>> {
-        // SAFETY: the constructors of the library run, as they do in torch.
-        let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) };
-        library.map(|library| Self(ManuallyDrop::new(library))).map_err(|err| {
-            let text = format!("{} cannot be loaded: {}", path.display(), words(&err));
+        Loaded::load(path).map(Self).map_err(|why| {
+            let text = format!("{} cannot be loaded: {why}", path.display());
             Box::new(Check::fail("library", Code::CudnnMismatch, text).help(AGAIN))
         })
     }
@@ -45,16 +40,8 @@ impl Cudnn {
         name: &'static str,
         with: impl FnOnce(F) -> c_int,
     ) -> Result<(), CudaError> {
-        // SAFETY: nothing is called here; the caller gives the type.
-        let function = unsafe { self.0.get::<F>(name) }.map_err(|err| CudaError {
-            call: name,
-            status: None,
-            text: words(&err),
-        })?;
-        match with(*function) {
-            0 => Ok(()),
-            status => Err(CudaError { call: name, status: Some(status), text: self.text(status) }),
-        }
+        // SAFETY: the caller gives the type.
+        unsafe { self.0.call(name, with, |status| self.text(status)) }
     }
 
     /// `CUDNN_STATUS_NOT_INITIALIZED`
@@ -107,10 +94,6 @@ impl Cudnn {
     }
 }
 
-fn words(err: &libloading::Error) -> String {
-    std::error::Error::source(err).map_or_else(|| err.to_string(), ToString::to_string)
-}
-
 /// 91002 is 9.10.2, and 8907 of before is 8.9.7.
 fn shown(version: usize) -> String {
     let major = if version < 10_000 { 1000 } else { 10_000 };
@@ -119,26 +102,7 @@ fn shown(version: usize) -> String {
 
 /// Whether all of cuDNN that stands in this process lies in the folder that was meant, and its main file once.
 pub(super) fn as_meant(path: &Path) -> Check {
-    let Some(files) = probe::all_mapped("libcudnn") else {
-        let why = "the maps of the process cannot be read: nobody knows which files are loaded";
-        return Check::skip("library", Code::Unknown, why);
-    };
-    let real = fs_err::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let other = files.iter().map(Path::new).find(|file| {
-        let main = file.file_name().is_some_and(|n| n.to_string_lossy().starts_with("libcudnn.so"));
-        file.parent() != real.parent() || main && *file != real
-    });
-    match other {
-        Some(other) => {
-            let text =
-                format!("{} is loaded, where torch's own is {}", other.display(), real.display());
-            Check::fail("library", Code::LibraryShadowed, text)
-                .fact(format!("{} stands in this process", other.display()), "/proc/self/maps")
-                .help("take the other copy out of LD_LIBRARY_PATH and LD_PRELOAD, or out of the image")
-        }
-        None => Check::pass("library", "cuDNN is the one that torch loads")
-            .fact(format!("{} is loaded", real.display()), "/proc/self/maps"),
-    }
+    library::as_meant("library", &[path], "cuDNN is the one that torch loads")
 }
 
 /// A call that failed, of cuDNN or of libcuda, as the check `name`.

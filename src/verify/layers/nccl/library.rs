@@ -2,13 +2,11 @@
 #![allow(unsafe_code, reason = "NCCL is C")]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::ptr;
 
-use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-
 use crate::verify::gpu::{Buffer, CudaError, Gpu};
+use crate::verify::library::Loaded;
 
 type Result<T> = std::result::Result<T, CudaError>;
 
@@ -19,10 +17,8 @@ pub(super) const BFLOAT16: c_int = 9;
 /// `ncclRedOp_t`
 const SUM: c_int = 0;
 
-/// The library. It is never closed: what hangs or dies then would spoil what has been told.
-pub(super) struct Nccl {
-    library: ManuallyDrop<Library>,
-}
+/// NCCL, loaded.
+pub(super) struct Nccl(Loaded);
 
 /// One end of the connection: a `ncclComm_t`.
 pub(super) type Comm = *mut c_void;
@@ -36,10 +32,8 @@ type Last = unsafe extern "C" fn(Comm) -> *const c_char;
 impl Nccl {
     /// Loads it as torch's own loader does.
     pub(super) fn load(path: &Path) -> Result<Self> {
-        // SAFETY: the constructors of the library run, as they do in torch.
-        let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) };
-        let library = library.map_err(|err| missing("dlopen", &err))?;
-        Ok(Self { library: ManuallyDrop::new(library) })
+        let missing = |text| CudaError { call: "dlopen", status: None, text };
+        Loaded::load(path).map(Self).map_err(missing)
     }
 
     /// `22703` is 2.27.3; below 2.9 its form was another one.
@@ -97,35 +91,33 @@ impl Nccl {
         let mut status: c_int = 0;
         // SAFETY: it writes one integer; an end that is open.
         self.call("ncclCommGetAsyncError", |get: Get| unsafe { get(comm, &raw mut status) })?;
-        self.judged("ncclCommGetAsyncError", status)
+        match status {
+            0 => Ok(()),
+            _ => Err(CudaError {
+                call: "ncclCommGetAsyncError",
+                status: Some(status),
+                text: self.words(status),
+            }),
+        }
     }
 
     /// Looks a function up and calls it. Its type is the one of nccl.h: it stands beside the name.
     fn call<F: Copy>(&self, name: &'static str, with: impl FnOnce(F) -> c_int) -> Result<()> {
-        // SAFETY: nothing is called here; the caller gives the type.
-        let function = unsafe { self.library.get::<F>(name) }.map_err(|err| missing(name, &err))?;
-        self.judged(name, with(*function))
+        // SAFETY: the caller gives the type.
+        unsafe { self.0.call(name, with, |status| self.words(status)) }
     }
 
-    fn judged(&self, call: &'static str, status: c_int) -> Result<()> {
-        if status == 0 {
-            return Ok(());
-        }
-        // SAFETY: both give texts that live as long as the library. `ncclGetLastError` reads no end.
+    fn words(&self, status: c_int) -> String {
+        // SAFETY: both give texts that live as long as the library. `ncclGetLastError` reads no end, and is there
+        // since NCCL 2.13.
         let (words, last) = unsafe {
-            (
-                self.library.get::<Words>("ncclGetErrorString").ok().map(|get| text(get(status))),
-                // Since NCCL 2.13.
-                self.library
-                    .get::<Last>("ncclGetLastError")
-                    .ok()
-                    .map(|get| text(get(ptr::null_mut()))),
-            )
+            let words = self.0.get::<Words>("ncclGetErrorString").ok();
+            let last = self.0.get::<Last>("ncclGetLastError").ok();
+            (words.map(|get| text(get(status))), last.map(|get| text(get(ptr::null_mut()))))
         };
         let said = [words, last].into_iter().flatten().filter(|text| !text.trim().is_empty());
         let said: Vec<String> = said.map(|text| text.trim().to_owned()).collect();
-        let text = format!("status {status}: {}", said.join("; "));
-        Err(CudaError { call, status: Some(status), text })
+        format!("status {status}: {}", said.join("; "))
     }
 }
 
@@ -137,11 +129,6 @@ unsafe fn text(at: *const c_char) -> String {
     }
     // SAFETY: the caller's promise.
     unsafe { CStr::from_ptr(at) }.to_string_lossy().into_owned()
-}
-
-fn missing(call: &'static str, err: &libloading::Error) -> CudaError {
-    let text = std::error::Error::source(err).map_or_else(|| err.to_string(), ToString::to_string);
-    CudaError { call, status: None, text }
 }
 
 /// The devices of a connection with their ends of it.
