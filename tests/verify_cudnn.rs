@@ -199,6 +199,10 @@ fn what_does_not_apply_is_not_missed_and_what_is_unknown_is() {
     told.is_sound();
     told.has("bf16", Outcome::Skip, "ok", "needs compute capability 8.0, this is 7.5");
     told.has("fp16.exact-integer", Outcome::Skip, "ok", "3000, CUDNN_STATUS_NOT_SUPPORTED");
+    // One of the two algorithms is enough, and no other is asked for.
+    machine.fp32("cudnn-algorithm=0").is_sound();
+    let told = machine.fp32("cudnn-algorithm=6");
+    told.has("fp32.exact-integer", Outcome::Skip, "unknown", "no such convolution");
     let told = machine.fp32("cudnn-lacks=fp32");
     let check = told.has("fp32.exact-integer", Outcome::Skip, "unknown", "no such convolution");
     assert!(!check.optional);

@@ -1,6 +1,7 @@
 //! cuDNN: convolutions with filters of one by one over images of one point, which are matrix products.
 //!
-//! `cudnn-version=91002`, `cudnn-lacks=bf16`: a data type that is not supported, `cudnn-workspace=1024`.
+//! `cudnn-version=91002`, `cudnn-lacks=bf16`: a data type that is not supported, `cudnn-workspace=1024`,
+//! `cudnn-algorithm=0`: the only one that it has, without it those of both matrix products.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
@@ -187,7 +188,9 @@ unsafe fn described(
     if !fits {
         return Err(BAD_PARAM);
     }
-    if algorithm != 1 || fault::text("cudnn-lacks").is_some_and(|lacks| lacks == dtype.word()) {
+    let only = fault::text("cudnn-algorithm").and_then(|only| only.parse().ok());
+    let has = only.map_or(matches!(algorithm, 0 | 1), |only: c_int| algorithm == only);
+    if !has || fault::text("cudnn-lacks").is_some_and(|lacks| lacks == dtype.word()) {
         return Err(NOT_SUPPORTED);
     }
     let [m, n, k] = [m, n, k].map(|size| usize::try_from(size).expect("a size"));

@@ -21,9 +21,10 @@ use crate::verify::numerics::{Dtype, Operands, Output, Shape};
 use crate::verify::plan::Job;
 use crate::verify::proofs::{Backend, Product, on_device, prove};
 
-/// `CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM`: it multiplies and adds, and has code for every type. The
+/// `CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM`, which uses tensor cores where there are some, and
+/// `CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM` for cards that the first has no code for: both multiply and add. The
 /// algorithms by Winograd and by Fourier transform, which cuDNN might choose, have other rounding errors.
-const ALGORITHM: c_int = 1;
+const ALGORITHMS: [c_int; 2] = [1, 0];
 /// `CUDNN_TENSOR_NCHW`
 const FORMAT: c_int = 0;
 /// `CUDNN_CROSS_CORRELATION`
@@ -130,8 +131,8 @@ impl<'c> Convolution<'c> {
         Ok(made)
     }
 
-    /// Sets the sizes, and asks how much memory the algorithm wants beside them.
-    fn describe(&self, shape: Shape) -> Result<usize, CudaError> {
+    /// Sets the sizes; gives the first algorithm that takes them, and the bytes of memory that it wants beside them.
+    fn describe(&self, shape: Shape) -> Result<(c_int, usize), CudaError> {
         type Four =
             unsafe extern "C" fn(*mut c_void, c_int, c_int, c_int, c_int, c_int, c_int) -> c_int;
         type Size = unsafe extern "C" fn(
@@ -155,15 +156,22 @@ impl<'c> Convolution<'c> {
         self.cudnn.call("cudnnSetFilter4dDescriptor", |set: Four| unsafe {
             set(self.w, self.data, FORMAT, filters, channels, 1, 1)
         })?;
-        let mut bytes = 0;
-        self.cudnn.call("cudnnGetConvolutionForwardWorkspaceSize", |ask: Size| {
-            // SAFETY: descriptors of this library; it writes one size.
-            unsafe {
-                let (x, w, y) = (self.x, self.w, self.y);
-                ask(self.handle, x, w, self.settings, y, ALGORITHM, &raw mut bytes)
-            }
-        })?;
-        Ok(bytes)
+        let workspace = |algorithm| {
+            let mut bytes = 0;
+            self.cudnn.call("cudnnGetConvolutionForwardWorkspaceSize", |ask: Size| {
+                // SAFETY: descriptors of this library; it writes one size.
+                unsafe {
+                    let (x, w, y) = (self.x, self.w, self.y);
+                    ask(self.handle, x, w, self.settings, y, algorithm, &raw mut bytes)
+                }
+            })?;
+            Ok((algorithm, bytes))
+        };
+        let [first, second] = ALGORITHMS;
+        workspace(first).or_else(|err: CudaError| match err.status {
+            Some(status) if is_unsupported(status) => workspace(second),
+            _ => Err(err),
+        })
     }
 }
 
@@ -184,7 +192,7 @@ impl Backend for Convolution<'_> {
             *mut c_void,
             *mut c_void,
         ) -> c_int;
-        let bytes = self.describe(operands.shape)?;
+        let (algorithm, bytes) = self.describe(operands.shape)?;
         let workspace = self.gpu.alloc(bytes.max(1))?;
         let device = |at: u64| -> *mut c_void {
             ptr::with_exposed_provenance_mut(usize::try_from(at).unwrap_or_default())
@@ -201,7 +209,7 @@ impl Backend for Convolution<'_> {
                         self.w,
                         device(a),
                         self.settings,
-                        ALGORITHM,
+                        algorithm,
                         device(workspace.at()),
                         bytes,
                         &raw const ZERO,
