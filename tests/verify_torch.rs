@@ -259,6 +259,19 @@ fn a_promise_of_the_lock() {
 }
 
 #[test]
+fn what_is_switched_off_is_not_proven() {
+    for name in ["TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE"] {
+        let layer = || Layer::torch("").env(name, "1");
+        let free = only(&layer().checks(), "compile");
+        assert_eq!((brief(&free), &free["optional"]), ("compile skip ok".into(), &json!(true)));
+        let promised = only(&layer().with("compiles", json!(true)).checks(), "compile");
+        assert_eq!(brief(&promised), "compile skip unknown");
+        assert_eq!(promised["optional"], Value::Null);
+        assert!(promised["text"].as_str().expect("a text").starts_with(name), "{promised}");
+    }
+}
+
+#[test]
 fn no_torch_and_no_python() {
     let layer = Layer::torch("");
     let site = layer.folder.path().join("site");

@@ -57,6 +57,10 @@ class NotNeeded(Exception):
     pass
 
 
+class NotDone(Exception):
+    """What should have been looked at, and was not."""
+
+
 def say(name, outcome, code, text, numbers=None, facts=(), help=(), optional=False):
     facts = [{"text": fact[:2000], "source": "torch"} for fact in facts]
     tell(
@@ -84,6 +88,8 @@ def made(name, seconds, call):
         text, numbers = call()
     except NotNeeded as why:
         say(name, "skip", "ok", str(why), optional=True)
+    except NotDone as why:
+        say(name, "skip", "unknown", str(why))
     except Wrong as wrong:
         say(name, "fail", wrong.code, str(wrong), help=wrong.help)
     except Exception as error:
@@ -417,6 +423,14 @@ def missing():
 def compiled(torch, device, job):
     if not hasattr(torch, "compile"):
         raise NotNeeded(f"torch {torch.__version__} has no torch.compile")
+    # With one of them it gives back the function as it was.
+    off = [name for name in ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE") if os.environ.get(name) == "1"]
+    if off and job["compiles"]:
+        raise NotDone(f"{off[0]}=1 keeps torch.compile from compiling, which the lock promises: take it away")
+    if off:
+        raise NotNeeded(f"{off[0]}=1 keeps torch.compile from compiling")
+    # And with this one where it fails.
+    os.environ.pop("TORCHDYNAMO_SUPPRESS_ERRORS", None)
     try:
         place = tempfile.TemporaryDirectory()
     except OSError as error:
