@@ -515,6 +515,12 @@ fn the_command_is_printed_as_a_shell_reads_it() {
     assert!(split(&line.stdout).contains(&"/o p/it's $(id)/`x`".to_owned()), "{}", line.stdout);
     let here = nowhere.run(&["--here", "--print-command", "--layer", "cuda", "--no-speed"]);
     assert_eq!(here.stdout, "gpuseal verify --here --layer cuda --no-speed\n");
+    let overlay = nowhere.path().join("a site.yaml");
+    fs_err::write(&overlay, "{}").expect("a file");
+    let overlay = overlay.to_str().expect("a name");
+    let here = nowhere.run(&["--here", "--print-command", "--overlay", overlay]);
+    assert_eq!(split(&here.stdout)[3..], ["--overlay", overlay]);
+    nowhere.run(&["--here", "--engine", "podman"]).says(2, &["--engine", "--here"]);
     // What is printed is what is run, but for the name of the container.
     let host = Host::docker(ANSWERS);
     let printed = split(&host.run(&["ml", "--print-command"]).stdout);

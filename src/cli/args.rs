@@ -632,7 +632,7 @@ pub struct Verify {
     #[arg(long)]
     pub allow_unproven: bool,
     /// The container engine: docker, podman or nerdctl; without it the first that works.
-    #[arg(long, value_name = "ENGINE")]
+    #[arg(long, value_name = "ENGINE", requires = "image", conflicts_with_all = ["here", "compare", "replay"])]
     pub engine: Option<String>,
     /// GPUs for the container: `all`, `device=0,1`, a CDI name such as `nvidia.com/gpu=0`, or `none`; without
     /// it all of them, in the way that this host offers.

@@ -49,7 +49,7 @@ pub fn line(
         let inside = Inside::of(args, global, locked, false)?;
         command::container(args, &engine, None, &gpus, &inside)
     } else {
-        command::here(args)
+        command::here(args, global)
     };
     let words: Vec<String> = words.iter().map(|word| shell_quote(word)).collect();
     Ok(words.join(" ") + "\n")

@@ -108,8 +108,12 @@ impl Inside {
 }
 
 /// The command that runs inside of a container which somebody else starts.
-pub fn here(args: &Verify) -> Vec<String> {
+pub fn here(args: &Verify, global: &Global) -> Vec<String> {
     let mut words: Vec<String> = ["gpuseal", "verify", "--here"].map(Into::into).into();
+    let matrix = global.matrix.iter().map(|path| ("--matrix", path));
+    for (flag, path) in matrix.chain(global.overlay.iter().map(|path| ("--overlay", path))) {
+        words.extend([flag.into(), path.display().to_string()]);
+    }
     if args.project != Path::new(".") {
         words.extend(["--project".into(), args.project.display().to_string()]);
     }
