@@ -13,8 +13,8 @@ use super::raw::{
     RawBranch, RawCodeRule, RawCompanion, RawCompanionRule, RawCompiler, RawCudaImage, RawCudnn,
     RawCudnnCode, RawCudnnDocumented, RawDistro, RawFirstListed, RawForwardCompat, RawGeneration,
     RawGpu, RawHeader, RawImageRequirement, RawListedByPackage, RawMessage, RawMinorCompat,
-    RawNote, RawPage, RawPythonImage, RawPytorchImage, RawRelease, RawSource, RawToolkit,
-    RawToolkitPackages, RawUvImage,
+    RawNote, RawPage, RawPythonImage, RawPytorchImage, RawRelease, RawSource, RawThroughput,
+    RawToolkit, RawToolkitPackages, RawUvImage,
 };
 
 /// Takes a bad row: its table and key, and what is wrong.
@@ -65,6 +65,7 @@ macro_rules! file {
 file! {
     torch: RawRelease,
     gpus: RawGpu,
+    throughput: RawThroughput,
     generations: RawGeneration,
     code_rules: RawCodeRule,
     branches: RawBranch,

@@ -32,6 +32,8 @@ pub struct Matrix {
     pub releases: Vec<Release>,
     /// GPU products.
     pub gpus: Vec<Gpu>,
+    /// What a multiprocessor does in a clock, by capability.
+    pub throughput: Vec<Throughput>,
     /// Driver bounds by capability.
     pub generations: Vec<Generation>,
     /// Reach of machine code where the plain rule has exceptions.
@@ -311,6 +313,19 @@ pub struct Generation {
     pub module: Option<KernelModule>,
     /// Further columns.
     pub more: More,
+    /// Why it is believed.
+    pub evidence: Vec<Evidence>,
+}
+
+/// Dense operations of a multiprocessor in a clock, by data type; a multiplication and an addition are two.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Throughput {
+    /// Of these devices.
+    pub capability: ComputeCapability,
+    /// By the columns of [`Gpu::peak`].
+    pub per_clock: BTreeMap<String, f64>,
+    /// What GeForce cards do otherwise.
+    pub geforce: BTreeMap<String, f64>,
     /// Why it is believed.
     pub evidence: Vec<Evidence>,
 }

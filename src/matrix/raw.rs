@@ -233,7 +233,19 @@ pub struct RawGpu {
     pub source: Vec<RawEvidence>,
 }
 
-/// Dense peaks in TFLOP/s, no sparsity.
+/// Dense operations of a multiprocessor in a clock.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawThroughput {
+    pub capability: String,
+    pub per_clock: RawPeak,
+    /// What GeForce cards do otherwise.
+    #[serde(default)]
+    pub geforce: RawPeak,
+    pub source: Vec<RawEvidence>,
+}
+
+/// Numbers by data type, no sparsity: peaks in TFLOP/s (TOPS of int8), or operations in a clock.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawPeak {
@@ -244,6 +256,24 @@ pub struct RawPeak {
     pub bf16: Option<f64>,
     pub fp8: Option<f64>,
     pub fp4: Option<f64>,
+    pub int8: Option<f64>,
+}
+
+impl RawPeak {
+    /// By the names of its columns.
+    pub fn named(&self) -> BTreeMap<String, f64> {
+        let columns = [
+            ("fp32", self.fp32),
+            ("tf32", self.tf32),
+            ("fp16", self.fp16),
+            ("fp16_acc32", self.fp16_acc32),
+            ("bf16", self.bf16),
+            ("fp8", self.fp8),
+            ("fp4", self.fp4),
+            ("int8", self.int8),
+        ];
+        columns.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
 }
 
 /// Driver bounds and kernel module flavour of a group of capabilities.

@@ -44,6 +44,7 @@ impl Matrix {
             }
         }
         table!("gpus", &self.gpus, |r: &super::Gpu| r.id.clone());
+        table!("throughput", &self.throughput, |r: &super::Throughput| r.capability.to_string());
         table!("generations", &self.generations, |r: &super::Generation| r.name.clone());
         table!("code_rules", &self.code_rules, |r: &super::CodeRule| r.code.to_string());
         table!("branches", &self.branches, |r: &super::Branch| r.branch.to_string());

@@ -1,16 +1,17 @@
-//! What a card can do at most, by data type: rows of the matrix.
+//! What a card can do at most, by data type, in a second and in a clock: rows of the matrix.
 
 use std::collections::BTreeMap;
 
 use super::Device;
 use super::numerics::Dtype;
 use crate::domain::GpuKind;
-use crate::matrix::{Gpu, Matrix};
+use crate::matrix::{Gpu, Matrix, Throughput};
 
 /// Dense peaks of cards.
 #[derive(Debug, Clone, Default)]
 pub struct Peaks {
     cards: Vec<Card>,
+    throughput: Vec<Throughput>,
 }
 
 #[derive(Debug, Clone)]
@@ -21,6 +22,11 @@ struct Card {
     peak: Vec<(Dtype, f64)>,
 }
 
+/// Of each data type that has it.
+fn all(of: impl Fn(Dtype) -> Option<f64>) -> Vec<(Dtype, f64)> {
+    Dtype::ALL.iter().filter_map(|dtype| Some((*dtype, of(*dtype)?))).collect()
+}
+
 impl Peaks {
     /// Those that the matrix knows.
     pub fn new(matrix: &Matrix) -> Self {
@@ -28,12 +34,22 @@ impl Peaks {
             names: gpu.names.clone(),
             capability: gpu.capability.to_string(),
             multiprocessors: gpu.sms,
-            peak: Dtype::ALL
-                .iter()
-                .filter_map(|dtype| Some((*dtype, peak(gpu, *dtype)?)))
-                .collect(),
+            peak: all(|dtype| peak(gpu, dtype)),
         });
-        Self { cards: cards.collect() }
+        Self { cards: cards.collect(), throughput: matrix.throughput.clone() }
+    }
+
+    /// Dense operations of one of its multiprocessors in a clock, as far as they are known: of its compute
+    /// capability, and of GeForce cards apart.
+    pub fn per_clock(&self, device: &Device) -> Vec<(Dtype, f64)> {
+        let of_device = |row: &&Throughput| Some(row.capability.to_string()) == device.capability;
+        let Some(row) = self.throughput.iter().find(of_device) else { return Vec::new() };
+        let geforce = device.name.contains("GeForce");
+        all(|dtype| {
+            let column = column(dtype);
+            let otherwise = row.geforce.get(column).filter(|_| geforce);
+            otherwise.or_else(|| row.per_clock.get(column)).copied()
+        })
     }
 
     /// Dense peak of a device in TFLOP/s (TOPS of int8), as far as it is known: of the very card, by the name
@@ -58,18 +74,21 @@ fn peak(gpu: &Gpu, dtype: Dtype) -> Option<f64> {
     let peak: &BTreeMap<String, f64> = &gpu.peak;
     let column = |name: &str| peak.get(name).copied();
     match dtype {
-        Dtype::Fp32 => column("fp32"),
-        Dtype::Tf32 => column("tf32"),
         // Sums are held in 32 bits, which GeForce does at half the rate of the column `fp16`. Cards of data
         // centers do both at one rate; before bf16 that column is the only one that they have.
         Dtype::Fp16 => column("fp16_acc32").or_else(|| column("bf16")).or_else(|| {
             let tensor = gpu.capability.major >= 7 && gpu.kind == GpuKind::Datacenter;
             column("fp16").filter(|_| tensor)
         }),
-        Dtype::Bf16 => column("bf16"),
-        Dtype::E4m3 => column("fp8"),
-        // No row says it.
-        Dtype::Int8 => None,
+        _ => column(self::column(dtype)),
+    }
+}
+
+/// What the matrix calls it.
+const fn column(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::E4m3 => "fp8",
+        _ => dtype.word(),
     }
 }
 
@@ -99,6 +118,27 @@ mod tests {
             assert_eq!(find(nobody_says.0, nobody_says.1), None);
         }
         assert!(of(&device("NVIDIA X900")).is_empty());
+    }
+
+    #[test]
+    fn what_a_multiprocessor_does_in_a_clock_gives_the_peaks_of_the_data_sheets() {
+        let peaks = Peaks::new(&Matrix::embedded());
+        let peak = |name: &str, capability: &str, sms: f64, mhz: f64, dtype| {
+            let device = Device { capability: Some(capability.into()), ..device(name) };
+            let all = peaks.per_clock(&device);
+            let found = all.into_iter().find(|(has, _)| *has == dtype);
+            found.map(|(_, per_clock)| (sms * mhz * per_clock / 1e6).round())
+        };
+        assert_eq!(peak("NVIDIA H200", "9.0", 132.0, 1830.0, Dtype::Bf16), Some(989.0));
+        assert_eq!(peak("NVIDIA H200", "9.0", 132.0, 1830.0, Dtype::E4m3), Some(1979.0));
+        assert_eq!(peak("NVIDIA A100-SXM4-80GB", "8.0", 108.0, 1410.0, Dtype::Bf16), Some(312.0));
+        assert_eq!(peak("NVIDIA A100-SXM4-80GB", "8.0", 108.0, 1410.0, Dtype::Tf32), Some(156.0));
+        // Its sums in 32 bits are made at half the pace; sums of integers are not.
+        let geforce = "NVIDIA GeForce RTX 4090";
+        assert_eq!(peak(geforce, "8.9", 128.0, 2520.0, Dtype::Bf16), Some(165.0));
+        assert_eq!(peak(geforce, "8.9", 128.0, 2520.0, Dtype::Int8), Some(661.0));
+        assert_eq!(peak("Tesla V100-SXM2-16GB", "7.0", 80.0, 1530.0, Dtype::Tf32), None);
+        assert!(peaks.per_clock(&device("of no capability")).is_empty());
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub struct Job {
     pub compiles: bool,
     /// Dense peak of the device in TFLOP/s (TOPS of int8) by the word of the data type; absent: not known.
     pub peaks: Vec<(Dtype, f64)>,
+    /// Dense operations of one of its multiprocessors in a clock; absent: not known.
+    #[serde(default)]
+    pub per_clock: Vec<(Dtype, f64)>,
     /// Seed of all random numbers.
     pub seed: u64,
     /// Prove with small matrices: minutes become seconds where a CPU stands in for the device.
@@ -53,6 +56,7 @@ impl Job {
             python: None,
             compiles: false,
             peaks: Vec::new(),
+            per_clock: Vec::new(),
             seed: 1,
             quick: false,
         }

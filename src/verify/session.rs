@@ -133,6 +133,7 @@ pub fn run(
                 python: image.python.clone(),
                 compiles: asked.compiles,
                 peaks: known.map(|device| before.peaks.of(device)).unwrap_or_default(),
+                per_clock: known.map(|d| before.peaks.per_clock(d)).unwrap_or_default(),
                 seed: asked.seed,
                 quick: asked.quick,
                 ..Job::new(layer, device)

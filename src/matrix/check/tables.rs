@@ -8,7 +8,7 @@ use crate::matrix::file::RawFile;
 use crate::matrix::model::{
     Archived, Branch, CodeList, CodeRule, CompanionRule, Compiler, CudaImage, CudaRule, Cudnn,
     Distro, Evidence, FirstListed, ForwardCompat, Generation, Gpu, ImageRequirement, MinorCompat,
-    More, PythonImage, Toolkit, ToolkitPackages, UvImage,
+    More, PythonImage, Throughput, Toolkit, ToolkitPackages, UvImage,
 };
 
 impl Check {
@@ -28,15 +28,6 @@ impl Check {
                 (self.read("capability", &row.capability), self.read("kind", &row.kind));
             let host = self.read_opt("host", row.host.as_deref());
             let module = self.read_opt("module", row.module.as_deref());
-            let peak = [
-                ("fp32", row.peak.fp32),
-                ("tf32", row.peak.tf32),
-                ("fp16", row.peak.fp16),
-                ("fp16_acc32", row.peak.fp16_acc32),
-                ("bf16", row.peak.bf16),
-                ("fp8", row.peak.fp8),
-                ("fp4", row.peak.fp4),
-            ];
             let (Some(capability), Some(kind)) = (capability, kind) else {
                 continue;
             };
@@ -54,13 +45,23 @@ impl Check {
                 memory_gb: row.memory_gb,
                 bandwidth_gb_s: row.bandwidth_gb_s,
                 sms: row.sms,
-                peak: peak.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect(),
+                peak: row.peak.named(),
                 chip: row.chip,
                 pci_ids: row.pci_ids,
                 note: row.note,
                 evidence,
             };
             put(&mut self.matrix.gpus, gpu, |g| g.id.clone());
+        }
+        for row in raw.throughput {
+            self.enter("throughput", &row.capability, &version_order(&row.capability));
+            let evidence = self.evidence(row.source);
+            let Some(capability) = self.read("capability", &row.capability) else {
+                continue;
+            };
+            let (per_clock, geforce) = (row.per_clock.named(), row.geforce.named());
+            let throughput = Throughput { capability, per_clock, geforce, evidence };
+            put(&mut self.matrix.throughput, throughput, |t| t.capability);
         }
         for row in raw.generations {
             self.enter("generations", &row.name, &[]);

@@ -1,6 +1,6 @@
 //! Whether a speed is what the card can do. Pure: what was measured and seen goes in, a check comes out.
 
-use crate::domain::{Code, ComputeCapability};
+use crate::domain::Code;
 use crate::verify::clocks::Sampled;
 use crate::verify::numerics::Dtype;
 use crate::verify::{Check, Outcome};
@@ -43,48 +43,12 @@ impl Measured {
 /// The card that it is held against.
 #[derive(Debug, Clone)]
 pub(super) struct Card {
-    /// As the driver calls it.
-    pub name: String,
-    /// Its compute capability.
-    pub capability: ComputeCapability,
     /// Its multiprocessors.
     pub multiprocessors: u32,
     /// Dense peak in TFLOP/s, TOPS of int8.
     pub peak: Option<f64>,
-}
-
-/// Multiplications and additions of a multiprocessor in a clock, dense: fp32, tf32, fp16 and bf16 with sums in
-/// fp32, fp8, int8; zero where there are none.
-///
-/// Source: the tables of throughput in the CUDA C++ Programming Guide and NVIDIA's white papers of the
-/// architectures; multiprocessors x clock x this gives the peaks of the data sheets within one percent.
-const PER_CLOCK: &[([u8; 2], [u32; 5])] = &[
-    ([7, 0], [128, 0, 1024, 0, 0]),
-    ([7, 5], [128, 0, 1024, 0, 2048]),
-    ([8, 0], [128, 1024, 2048, 0, 4096]),
-    ([8, 6], [256, 512, 1024, 0, 2048]),
-    ([8, 9], [256, 512, 1024, 2048, 2048]),
-    ([9, 0], [256, 2048, 4096, 8192, 8192]),
-    ([10, 0], [256, 4096, 8192, 16384, 16384]),
-    ([12, 0], [256, 512, 1024, 2048, 2048]),
-];
-
-impl Card {
-    /// See [`PER_CLOCK`]. Tensor cores of a GeForce add up in fp32 at half the pace.
-    fn per_clock(&self, dtype: Dtype) -> Option<f64> {
-        let key = [self.capability.major, self.capability.minor];
-        let (_, row) = PER_CLOCK.iter().find(|(capability, _)| *capability == key)?;
-        let [fp32, tf32, half, fp8, int8] = row.map(f64::from);
-        let tensor = if self.name.contains("GeForce") { 0.5 } else { 1.0 };
-        let value = match dtype {
-            Dtype::Fp32 => fp32,
-            Dtype::Tf32 => tf32 * tensor,
-            Dtype::Fp16 | Dtype::Bf16 => half * tensor,
-            Dtype::E4m3 => fp8 * tensor,
-            Dtype::Int8 => int8,
-        };
-        (value > 0.0).then_some(value)
-    }
+    /// Dense operations of a multiprocessor in a clock.
+    pub per_clock: Option<f64>,
 }
 
 /// Parts of the peak below which a data type fails, and below which it is warned of. What cuBLAS reaches with
@@ -114,7 +78,7 @@ pub(super) fn judge(
     let unit = if dtype == Dtype::Int8 { "TOPS" } else { "TFLOP/s" };
     let ratio = card.peak.map(|peak| tflops / peak);
     // What of it the clock explains: near one where the library uses each of the cycles that there were.
-    let by_clock = card.per_clock(dtype).zip(sampled.sm_clock_mhz).and_then(|(per_clock, mhz)| {
+    let by_clock = card.per_clock.zip(sampled.sm_clock_mhz).and_then(|(per_clock, mhz)| {
         let possible = f64::from(card.multiprocessors) * mhz * per_clock / 1e6;
         (possible > 0.0).then(|| tflops / possible)
     });
@@ -258,12 +222,7 @@ mod tests {
     }
 
     fn card() -> Card {
-        Card {
-            name: "NVIDIA H200".into(),
-            capability: ComputeCapability::new(9, 0),
-            multiprocessors: 132,
-            peak: Some(989.0),
-        }
+        Card { multiprocessors: 132, peak: Some(989.0), per_clock: Some(4096.0) }
     }
 
     fn seen(mhz: f64, reasons: &[&str]) -> Sampled {
@@ -325,7 +284,7 @@ mod tests {
         assert_eq!(outcome(450.0, &at_full_clock), FAIL);
         assert_eq!(outcome(600.0, &at_full_clock), WARN);
         // Nobody knows what this card does in a clock.
-        let unknown = Card { capability: ComputeCapability::new(99, 0), ..card() };
+        let unknown = Card { per_clock: None, ..card() };
         let check = bf16(&measured(400.0), &capped, &unknown);
         assert!(check.outcome == Outcome::Skip && check.optional, "{check:?}");
     }
@@ -353,23 +312,5 @@ mod tests {
         skipped(bf16(&Measured { times, ..slow.clone() }, &free, &card()), "differ too much");
         skipped(bf16(&Measured { cramped: true, ..slow.clone() }, &free, &card()), "memory");
         skipped(bf16(&slow, &free, &Card { peak: None, ..card() }), "peak");
-    }
-
-    #[test]
-    fn what_a_multiprocessor_does_in_a_clock_gives_the_peaks_of_the_data_sheets() {
-        let peak = |name: &str, capability: [u8; 2], sms: u32, mhz: f64, dtype| {
-            let capability = ComputeCapability::new(capability[0], capability[1]);
-            let card = Card { name: name.into(), capability, multiprocessors: sms, peak: None };
-            card.per_clock(dtype).map(|per_clock| (f64::from(sms) * mhz * per_clock / 1e6).round())
-        };
-        assert_eq!(peak("NVIDIA H200", [9, 0], 132, 1830.0, Dtype::Bf16), Some(989.0));
-        assert_eq!(peak("NVIDIA H200", [9, 0], 132, 1830.0, Dtype::E4m3), Some(1979.0));
-        assert_eq!(peak("NVIDIA A100-SXM4-80GB", [8, 0], 108, 1410.0, Dtype::Bf16), Some(312.0));
-        assert_eq!(peak("NVIDIA A100-SXM4-80GB", [8, 0], 108, 1410.0, Dtype::Tf32), Some(156.0));
-        // Its sums in 32 bits are made at half the pace; sums of integers are not.
-        let geforce = "NVIDIA GeForce RTX 4090";
-        assert_eq!(peak(geforce, [8, 9], 128, 2520.0, Dtype::Bf16), Some(165.0));
-        assert_eq!(peak(geforce, [8, 9], 128, 2520.0, Dtype::Int8), Some(661.0));
-        assert_eq!(peak("Tesla V100-SXM2-16GB", [7, 0], 80, 1530.0, Dtype::Tf32), None);
     }
 }

@@ -135,11 +135,11 @@ fn measure(
     }
     times.order_by(f64::total_cmp);
     let measured = Measured { side: sets.side, cramped: largest < LARGE, times };
+    let of = |list: &[(Dtype, f64)]| list.iter().find(|(of, _)| *of == dtype).map(|(_, n)| *n);
     let card = Card {
-        name: gpu.name()?,
-        capability: gpu.capability()?,
         multiprocessors: u32::try_from(gpu.attribute(MULTIPROCESSORS)?).unwrap_or(0),
-        peak: job.peaks.iter().find(|(of, _)| *of == dtype).map(|(_, peak)| *peak),
+        peak: of(&job.peaks),
+        per_clock: of(&job.per_clock),
     };
     let mut rng = Rng::new(job.seed, 2 * STREAM + dtype as u64);
     Ok(vec![
