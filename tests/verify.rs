@@ -4,52 +4,17 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
-use support::wheelhouse::{Environment, environment};
-use support::{fakes, root};
+use support::machine::{Machine, machine};
 
-/// A machine with a driver, and an environment with torch and its libraries.
-struct Machine {
-    folder: tempfile::TempDir,
-    env: Environment,
-}
-
-fn machine() -> Machine {
-    let folder = support::folder(&[]);
-    fakes::place(&folder.path().join("driver"), &["libcuda.so.1", "libnvidia-ml.so.1"]);
-    let env = environment(folder.path());
-    env.fakes();
-    copy(&root().join("tests/fakes/torch/torch"), &env.site.join("torch"));
-    Machine { folder, env }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs_err::create_dir_all(to).expect("a folder");
-    for entry in fs_err::read_dir(from).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let to = to.join(path.file_name().expect("a name"));
-        if path.is_dir() {
-            copy(&path, &to);
-        } else {
-            fs_err::copy(&path, to).expect("a copy");
-        }
-    }
-}
-
-impl Machine {
-    /// All layers but the files: where this test runs in a container, a driver among its files is a fault.
-    fn verify(&self, faults: &str) -> (i32, Value) {
-        let mut command = support::gpuseal(self.folder.path());
-        command.args(["verify", "--here", "--quick", "--no-speed", "--format", "json"]);
-        command.args(["--layer", "driver,cuda,kernel,cublas,cudnn,torch,nccl"]);
-        command.args(["--dtype", "bf16", "--env"]).arg(&self.env.root);
-        command.env("LD_LIBRARY_PATH", self.folder.path().join("driver"));
-        command.env("FAKE_DRIVER", faults);
-        let run = support::finish(&mut command);
-        (run.code, run.stdout.parse().unwrap_or_else(|_| panic!("{}", run.all())))
-    }
+/// All layers but the files: where this test runs in a container, a driver among its files is a fault.
+fn verify(machine: &Machine, faults: &str) -> (i32, Value) {
+    let mut command = machine.verify(faults);
+    command.args(["--layer", "driver,cuda,kernel,cublas,cudnn,torch,nccl", "--dtype", "bf16"]);
+    let run = support::finish(&mut command);
+    (run.code, run.stdout.parse().unwrap_or_else(|_| panic!("{}", run.all())))
 }
 
 /// `layer outcome` of every check that has one of these outcomes, each once.
@@ -69,7 +34,7 @@ const WRONG: &[&str] = &["fail", "hang", "crash"];
 
 #[test]
 fn everything_is_proven_on_two_devices() {
-    let (code, document) = machine().verify("devices=2,name=Fake GPU");
+    let (code, document) = verify(&machine(), "devices=2,name=Fake GPU");
     assert_eq!((code, document["verdict"].as_str()), (0, Some("proven")), "{document:#}");
     let passed = layers(&document, &["pass"]);
     for layer in ["driver", "cuda", "kernel", "cublas", "cudnn", "torch", "nccl"] {
@@ -90,7 +55,7 @@ fn a_wrong_bit_is_found_in_the_layer_that_computed_it() {
         ("nccl", "nccl"),
     ] {
         let faults = format!("devices=2,result=flip-low,result-of={library}");
-        let (code, document) = machine.verify(&faults);
+        let (code, document) = verify(&machine, &faults);
         assert_eq!((code, document["verdict"].as_str()), (1, Some("failed")), "{library}");
         assert_eq!(layers(&document, WRONG), [format!("{layer} fail")], "{library}");
         let found = document["findings"].as_array().expect("findings");
@@ -106,7 +71,7 @@ fn what_hangs_or_dies_costs_its_layer_alone() {
         ("cudnnCreate=crash", "cudnn", "crash"),
         ("cuLaunchKernel=crash", "kernel", "crash"),
     ] {
-        let (code, document) = machine.verify(faults);
+        let (code, document) = verify(&machine, faults);
         assert_eq!(code, 1, "{faults}: {document:#}");
         assert_eq!(layers(&document, WRONG), [format!("{layer} {outcome}")], "{faults}");
         // What does not stand on it was proven all the same.
@@ -117,7 +82,7 @@ fn what_hangs_or_dies_costs_its_layer_alone() {
 #[test]
 fn without_a_device_nothing_is_proven() {
     let machine = machine();
-    let (code, document) = machine.verify("devices=0,cuInit=100");
+    let (code, document) = verify(&machine, "devices=0,cuInit=100");
     assert_eq!((code, document["verdict"].as_str()), (3, Some("unproven")), "{document:#}");
     assert_eq!(layers(&document, WRONG), Vec::<String>::new());
     let file: PathBuf = machine.env.site.join("torch/__pycache__");

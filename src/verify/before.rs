@@ -153,6 +153,11 @@ impl Judge<'_> {
         if self.works && !(health && self.facts.system.jetson.is_none()) {
             return Check::not_needed(name, why);
         }
+        // The health of a card stays unknown for the reason that NVML gave.
+        if let Some(Answer::Failed(failure)) = self.facts.nvml.as_ref().filter(|_| self.works) {
+            let text = format!("{why}: {} fails: {}", failure.call, failure.text);
+            return Check::skip(name, nvml_code(failure), text);
+        }
         Check::skip(name, if self.has_driver() { Code::Unknown } else { Code::NoDriver }, why)
     }
 
@@ -207,11 +212,30 @@ impl Judge<'_> {
         let finding =
             first(checked).filter(|finding| !clear && (none || !is_absence(finding.code)));
         let own = doctor::by_status(failure, self.facts.container.is_some());
-        let mut check = told(checked.check.name, finding.unwrap_or(&own), outcome);
+        let mut check = self.caused(checked.check.name, finding.unwrap_or(&own), outcome);
         if let Some(status) = failure.code {
             check = check.number("status", status);
         }
         check
+    }
+
+    /// What was found; of a symptom, with the words of what it follows from: that may stand in a layer that nobody
+    /// asked for.
+    fn caused(&self, name: &str, finding: &Finding, outcome: Outcome) -> Check {
+        let check = told(name, finding, outcome);
+        let findings = self.report.checks.iter().filter_map(|checked| match &checked.outcome {
+            doctor::Outcome::Found(findings) => Some(findings),
+            _ => None,
+        });
+        let is_cause = |f: &&Finding| f.severity == Severity::Error && f.code == finding.code;
+        let cause = findings.flatten().find(is_cause);
+        match doctor::symptom_of(finding).zip(cause) {
+            Some((symptom, cause)) => {
+                let text = format!("{symptom}: {}", cause.message);
+                Check { text, ..told(name, cause, outcome) }
+            }
+            None => check,
+        }
     }
 
     /// `nvml-answers`, in the same way.
@@ -230,14 +254,9 @@ impl Judge<'_> {
             Some(Answer::Failed(failure)) => {
                 let outcome = if self.works { Outcome::Warn } else { Outcome::Fail };
                 let words = format!("{} fails: {}", failure.call, failure.text);
-                let code = match failure.code {
-                    Some(4) => Code::DevicePermission,
-                    Some(18) => Code::DriverLibraryMismatch,
-                    _ => Code::DriverState,
-                };
-                let own = Finding::new(code, Severity::Error, words);
+                let own = Finding::new(nvml_code(failure), Severity::Error, words);
                 let finding = first(checked).filter(|finding| !is_absence(finding.code));
-                told(name, finding.unwrap_or(&own), outcome)
+                self.caused(name, finding.unwrap_or(&own), outcome)
             }
             _ => match &checked.outcome {
                 doctor::Outcome::Passed(text) => Check::pass(name, text),
@@ -308,6 +327,16 @@ fn state(at: usize, device: &Device, checks: &mut Vec<Check>) {
 /// There is no GPU, or no driver: nothing to judge by.
 const fn is_absence(code: Code) -> bool {
     matches!(code, Code::NoDriver | Code::NoDevice | Code::NoCudaPlatform)
+}
+
+/// What a status of NVML's start means.
+const fn nvml_code(failure: &Failure) -> Code {
+    match failure.code {
+        Some(4) => Code::DevicePermission,
+        Some(9) => Code::NoDriver,
+        Some(18) => Code::DriverLibraryMismatch,
+        _ => Code::DriverState,
+    }
 }
 
 fn first(checked: &Checked) -> Option<&Finding> {

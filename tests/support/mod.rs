@@ -3,6 +3,8 @@
 
 pub(crate) mod fakes;
 pub(crate) mod filled;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub(crate) mod machine;
 pub(crate) mod shelf;
 pub(crate) mod web;
 #[cfg(target_os = "linux")]
