@@ -17,6 +17,7 @@ mod sarif;
 pub mod size;
 pub mod verify;
 pub mod why;
+mod xml;
 
 pub use draft::Machines;
 pub use failure::Failure;

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Chart, MARK, Row, State, escaped, fit_words, listed};
+use super::{Chart, MARK, Row, State, fit_words, listed};
 use crate::report::matrix_line;
+use crate::report::xml::escaped;
 use crate::resolve::judge;
 use crate::resolve::physics::{self, DriverFit};
 

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Chart, Column, MARK, Row, State, escaped, fit_words, listed};
+use super::{Chart, Column, MARK, Row, State, fit_words, listed};
 use crate::report::matrix_line;
+use crate::report::xml::escaped;
 use crate::resolve::physics::DriverFit;
 
 const MARGIN: usize = 20;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{about, place};
+use crate::report::xml::escaped;
 use crate::verify::{Check, Outcome, Ran, Verification};
 
 /// The report.
@@ -129,36 +130,4 @@ fn words(check: &Check) -> String {
         let _ = writeln!(text, "help: {help}");
     }
     text
-}
-
-/// A text in which nothing is markup, and without the characters that XML 1.0 does not know.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            // As such they would become blanks in an attribute.
-            '\n' | '\t' | '\r' => {
-                let _ = write!(out, "&#{};", u32::from(c));
-            }
-            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
-            c if c.is_control() => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::escaped;
-
-    #[test]
-    fn nothing_is_markup_and_nothing_is_no_xml() {
-        let given = "a<b>&\"\u{1b}[1m\u{0}\u{ffff}\n";
-        assert_eq!(escaped(given), "a&lt;b&gt;&amp;&quot;\u{fffd}[1m\u{fffd}\u{fffd}&#10;");
-    }
 }
