@@ -80,6 +80,18 @@ fn a_report_is_read_as_it_was_written() {
 }
 
 #[test]
+fn a_digest_that_ends_the_name_is_told_once() {
+    let mut it = verification("proven");
+    let digest = it.subject.image_digest.clone().expect("a digest");
+    let times = |it: &Verification| {
+        voice::human(it, Exit::Done, &Matrix::embedded()).matches(&digest).count()
+    };
+    assert_eq!(times(&it), 1);
+    it.subject.image = Some(format!("ghcr.io/example/app@{digest}"));
+    assert_eq!(times(&it), 1);
+}
+
+#[test]
 fn what_is_no_report_is_refused() {
     let changed = |change: &dyn Fn(&mut Value)| {
         let mut document = document("proven");

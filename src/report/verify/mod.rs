@@ -183,7 +183,10 @@ fn about(verification: &Verification) -> Vec<(&'static str, String)> {
             list.push((name, values.join(" ")));
         }
     };
-    add("image", [&subject.image, &subject.image_digest]);
+    // A name may end with the digest itself.
+    let named =
+        |digest: &&String| subject.image.as_ref().is_none_or(|name| !name.contains(&**digest));
+    add("image", [&subject.image, &subject.image_digest.as_ref().filter(named).cloned()]);
     add("torch", [&subject.torch, &None]);
     let target = subject.target.as_ref().map(|target| format!("for {target}"));
     add("lock", [&subject.lock_digest, &target]);
