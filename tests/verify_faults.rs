@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::Value;
-use support::machine::machine;
+use support::machine::{Machine, machine};
 
 const PAGE: &str = "docs/verify-faults.md";
 
@@ -24,18 +24,18 @@ fn row(line: &str) -> Option<Row<'_>> {
 }
 
 /// What the program says: its exit, and the code and the words of the check that decides.
-fn injected(row: &Row<'_>) -> [String; 3] {
+fn injected(machine: &Machine, row: &Row<'_>) -> [String; 3] {
     let [_, layer, switch] = row.given.map(|cell| cell.trim_matches('`'));
-    let machine = machine();
-    let faults = match switch.strip_prefix("without ") {
-        Some(function) => {
-            support::fakes::place_without(&machine.driver(), "libcuda.so.1", &[function]);
-            ""
-        }
-        None => switch,
-    };
-    let more = ["--layer", layer, "--phase-limit", "5"];
-    let run = support::finish(machine.verify(faults).args(more));
+    let missing: Vec<&str> = switch.strip_prefix("without ").into_iter().collect();
+    support::fakes::place_without(&machine.driver(), "libcuda.so.1", &missing);
+    let faults = if missing.is_empty() { switch } else { "" };
+    let mut command = machine.verify(faults);
+    // One data type shows what is wrong.
+    command.args(["--layer", layer, "--dtype", "fp32"]);
+    if faults.contains("=hang") {
+        command.args(["--phase-limit", "5"]);
+    }
+    let run = support::finish(&mut command);
     let document: Value = run.stdout.parse().unwrap_or_else(|_| panic!("{switch}: {}", run.all()));
     let checks = document["layers"].as_array().expect("checks");
     let wrong = |check: &&Value| {
@@ -62,7 +62,12 @@ fn every_fault_is_caught_and_named_as_documented() {
     let came: Vec<[String; 3]> = std::thread::scope(|scope| {
         let started: Vec<_> = parts
             .iter()
-            .map(|part| scope.spawn(|| part.iter().map(injected).collect::<Vec<_>>()))
+            .map(|part| {
+                scope.spawn(|| {
+                    let machine = machine();
+                    part.iter().map(|row| injected(&machine, row)).collect::<Vec<_>>()
+                })
+            })
             .collect();
         started.into_iter().flat_map(|part| part.join().expect("rows")).collect()
     });
